@@ -73,10 +73,6 @@ pub mod option {
 /// RR_RUN_PAD, kept equal in both modes so that the guest's initial stack is laid out equally.
 pub const PAD_TOTAL: usize = 4096;
 
-/// Sum of the lengths of the LD_PRELOAD value, the RR_RUN_ARENA value, the executed file name and
-/// RR_RUN_PAD, kept equal in both modes so that the guest's initial stack is laid out equally.
-pub const PAD_TOTAL: usize = 4096;
-
 /// Why recording stopped early: values of [`ArenaHeader::stop`].
 pub mod stop {
     /// Recording goes on.
