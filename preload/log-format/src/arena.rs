@@ -134,6 +134,9 @@ pub struct ArenaHeader {
     pub frozen_ns: AtomicU64,
     /// Monotonic clock of `--time frozen`, nanoseconds.
     pub frozen_mono_ns: AtomicU64,
+    /// Wall clock at the start of the recording, nanoseconds since the epoch: files changed
+    /// later were made by the run and are kept.
+    pub started_ns: AtomicU64,
     /// The session's seed, 256 bits.
     pub seed: [AtomicU8; 32],
     /// Replay: stop before this step of the root process (0 = never).

@@ -192,6 +192,8 @@ pub struct StartInfo {
     pub stack: u64,
     /// Program break at the start.
     pub brk: u64,
+    /// Blocked signals at the start.
+    pub sigmask: u64,
     /// Two bits per fd as in [`crate::arena::ProcEntry::std_fds`].
     pub std_fds: [u64; 8],
 }
