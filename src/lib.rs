@@ -1,1 +1,20 @@
+//! rr-run: record any unmodified dynamic Linux program, and replay it from the log alone.
+//!
+//! This crate is the host, the side outside the guest. What runs inside is `preload/`, and what
+//! both share is [`log_format`].
+//!
+//! One `read()` of a recorded program, from guest to report:
+//!
+//! 1. `launch` has started the guest with the shim preloaded and an arena to map.
+//! 2. The shim performs the call and appends a record to its slot of the arena.
+//! 3. `log` moves full slots into the session as checksummed, compressed frames.
+//! 4. At the end `session` gets its manifest: processes, files, counts.
+//! 5. On replay `log` feeds the frames back; the shim answers the call from the record.
+//! 6. The first call that differs is a divergence: the host adds stack and context to it and
+//!    shows it.
+//! 7. [`cli`] has one file per subcommand; `show` and others read events by [`log::Events`].
 
+pub mod cli;
+pub mod error;
+pub mod log;
+pub mod session;

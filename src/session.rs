@@ -1,0 +1,157 @@
+//! Sessions: one run of a process tree, one directory.
+//!
+//! ```text
+//! <store>/latest -> <name>
+//! <store>/<name>/manifest.json      what, where, when, how it ended
+//! <store>/<name>/lock               locked while the host records
+//! <store>/<name>/arena              while recording, or after the host was killed
+//! <store>/<name>/procs/<key>.<n>.log  the log of each process, see log::chunk
+//! <store>/<name>/files/<identity>   kept copies of files that were mapped or executed
+//! ```
+
+pub mod manifest;
+pub mod store;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::log::Events;
+pub use manifest::{Manifest, Process, Status};
+pub use store::Store;
+
+/// Name of the manifest in a session's directory.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the file that a recording host holds locked.
+pub const LOCK: &str = "lock";
+/// Name of the arena while recording.
+pub const ARENA: &str = "arena";
+/// Largest manifest that is read, bytes.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+
+/// A session on disk, its manifest read.
+#[derive(Clone, Debug)]
+pub struct Session {
+    dir: PathBuf,
+    manifest: Manifest,
+}
+
+impl Session {
+    /// Opens the session in `dir`.
+    ///
+    /// A session whose host was killed is first completed from its arena, as far as guests had
+    /// logged, and marked as cut short. One that is being recorded opens with status
+    /// [`Status::Recording`], and its processes are those that have log files so far.
+    ///
+    /// # Errors
+    /// [`Error::SessionMissing`], [`Error::Damaged`], [`Error::SessionNewer`] or the system's.
+    pub fn open(dir: &Path) -> Result<Session> {
+        let manifest = read_manifest(dir)?;
+        Ok(Session { dir: dir.to_owned(), manifest })
+    }
+
+    /// The session's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its name: that of the directory.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// What its manifest says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The events of one of its processes.
+    ///
+    /// # Errors
+    /// As [`Events::open`].
+    pub fn events(&self, process: &Process) -> Result<Events> {
+        let live = self.manifest.status == Status::Recording;
+        let expected = (!live).then_some(process.bytes);
+        Events::open(&self.dir, process.key, live, expected)
+    }
+
+    /// Whether a host is recording it at this moment.
+    pub fn is_live(&self) -> bool {
+        lock_is_held(&self.dir)
+    }
+}
+
+/// Reads the manifest of the session in `dir`.
+///
+/// # Errors
+/// As [`Session::open`].
+pub fn read_manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join(MANIFEST);
+    let size = match fs::metadata(&path) {
+        Ok(meta) => meta.len(),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(Error::SessionMissing {
+                name: dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(),
+                store: dir.parent().unwrap_or(dir).to_owned(),
+            });
+        }
+        Err(e) => return Err(Error::file("read", &path)(e)),
+    };
+    let logs = "the logs under procs/ may still be whole";
+    if size > MANIFEST_BYTES_MAX {
+        return Err(Error::damaged(&path, format!("{size} bytes are too many"), logs));
+    }
+    let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+    // The version alone is read first: a newer manifest need not parse as today's.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let damaged = |e: serde_json::Error| Error::damaged(&path, e.to_string(), logs);
+    let version: Version = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if version.format > log_format::VERSION {
+        let (found, known) = (version.format, log_format::VERSION);
+        return Err(Error::SessionNewer { path, found, known });
+    }
+    serde_json::from_slice(&bytes).map_err(damaged)
+}
+
+/// Writes the manifest of the session in `dir`, replacing the old one at once or not at all.
+///
+/// # Errors
+/// The system's.
+pub fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let path = dir.join(MANIFEST);
+    let failed = || Error::file("write", &path);
+    let mut file =
+        tempfile::Builder::new().prefix(".manifest").tempfile_in(dir).map_err(failed())?;
+    let json = serde_json::to_vec_pretty(manifest).map_err(|e| failed()(e.into()))?;
+    file.write_all(&json).and_then(|()| file.write_all(b"\n")).map_err(failed())?;
+    file.persist(&path).map_err(|e| failed()(e.error))?;
+    Ok(())
+}
+
+/// Takes the lock of the session in `dir`; none if another process holds it.
+///
+/// # Errors
+/// The system's.
+pub fn lock(dir: &Path) -> Result<Option<File>> {
+    let path = dir.join(LOCK);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(Error::file("lock", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(Error::file("lock", &path)(e)),
+    }
+}
+
+fn lock_is_held(dir: &Path) -> bool {
+    File::open(dir.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+}
