@@ -1,0 +1,117 @@
+//! The shim's view of the mapped arena.
+#![allow(unsafe_code, reason = "typed access to the shared mapping")]
+
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use log_format::arena::{self, ArenaHeader, ProcEntry, SlotHeader};
+
+use crate::sys::{futex_wake, sys};
+
+static MAPPED: AtomicBool = AtomicBool::new(false);
+
+/// Maps the arena file at its fixed address.
+///
+/// # Errors
+/// A sentence that says what failed.
+pub fn map(path: *const u8) -> Result<(), &'static [u8]> {
+    // SAFETY: path is a NUL-terminated string; the address range is reserved for the arena and
+    // MAP_FIXED_NOREPLACE refuses to replace anything.
+    unsafe {
+        let fd = sys!(libc::SYS_open, path, libc::O_RDWR | libc::O_CLOEXEC);
+        if fd < 0 {
+            return Err(b"failed to open the session's arena");
+        }
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let at = sys!(libc::SYS_mmap, arena::BASE, arena::ARENA_BYTES, prot, flags, fd, 0);
+        sys!(libc::SYS_close, fd);
+        if at as u64 != arena::BASE {
+            return Err(b"failed to map the session's arena (is the address space limited?)");
+        }
+    }
+    MAPPED.store(true, Ordering::Release);
+    let header = header();
+    if header.magic.load(Ordering::Acquire) != arena::MAGIC
+        || header.version.load(Ordering::Relaxed) != log_format::VERSION
+    {
+        return Err(b"failed to understand the arena: it is of another version of rr-run");
+    }
+    Ok(())
+}
+
+/// The arena's header.
+pub fn header() -> &'static ArenaHeader {
+    debug_assert!(MAPPED.load(Ordering::Relaxed));
+    // SAFETY: `map` succeeded before any caller runs; the mapping is never removed and all
+    // fields are atomics.
+    unsafe { &*(arena::BASE as *const ArenaHeader) }
+}
+
+/// A process entry.
+pub fn proc(index: u32) -> &'static ProcEntry {
+    let at = arena::BASE
+        + (arena::PROCS_AT + index as usize % arena::PROC_COUNT * size_of::<ProcEntry>()) as u64;
+    // SAFETY: as for `header`; the index is reduced to the table's length.
+    unsafe { &*(at as *const ProcEntry) }
+}
+
+/// A slot's header.
+pub fn slot(index: u32) -> &'static SlotHeader {
+    let at = arena::BASE
+        + (arena::SLOTS_AT + index as usize % arena::SLOT_COUNT * size_of::<SlotHeader>()) as u64;
+    // SAFETY: as for `proc`.
+    unsafe { &*(at as *const SlotHeader) }
+}
+
+/// Address of a slot's data.
+pub fn slot_data(index: u32) -> *mut u8 {
+    (arena::BASE + arena::slot_offset(index as usize % arena::SLOT_COUNT) as u64) as *mut u8
+}
+
+/// The output ring.
+pub fn output() -> *mut u8 {
+    (arena::BASE + arena::OUTPUT_AT as u64) as *mut u8
+}
+
+/// Tells the host that there is work.
+pub fn ring() {
+    let header = header();
+    header.doorbell.fetch_add(1, Ordering::AcqRel);
+    futex_wake(&header.doorbell, u32::MAX >> 1, true);
+}
+
+/// True while the host lives. (A pid that was reused meanwhile would be taken for it.)
+pub fn host_lives() -> bool {
+    let pid = header().host_pid.load(Ordering::Relaxed);
+    // SAFETY: kill with signal 0 only checks.
+    pid > 0 && unsafe { sys!(libc::SYS_kill, pid, 0) } != -i64::from(libc::ESRCH)
+}
+
+/// Copies a NUL-terminated header string into `to`; its length.
+pub fn string(from: &[AtomicU8], to: &mut [u8]) -> usize {
+    let mut len = 0;
+    for (byte, to) in from.iter().zip(to.iter_mut()) {
+        *to = byte.load(Ordering::Relaxed);
+        if *to == 0 {
+            break;
+        }
+        len += 1;
+    }
+    len
+}
+
+/// Reserves an entry for a child; None if all are taken.
+pub fn reserve_proc() -> Option<u32> {
+    use log_format::arena::proc_state::{FREE, RESERVED};
+    for index in 0..arena::PROC_COUNT as u32 {
+        let entry = proc(index);
+        let state = &entry.state;
+        if state.load(Ordering::Relaxed) == FREE
+            && state.compare_exchange(FREE, RESERVED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            header().procs_used.fetch_max(index + 1, Ordering::AcqRel);
+            return Some(index);
+        }
+    }
+    None
+}

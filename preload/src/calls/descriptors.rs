@@ -1,0 +1,60 @@
+//! Follows which descriptors are the session's own stdin, stdout and stderr.
+
+use crate::fds::What;
+use crate::sys::Guest;
+use crate::thread::Thread;
+use log_format::table::Memory;
+
+/// After a call has succeeded while recording: what its descriptors are now.
+pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
+    if ret < 0 {
+        return;
+    }
+    let new = ret as u64;
+    let fds = &mut t.process().fds;
+    match nr as i64 {
+        libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => {
+            let what = fds.get(args[0]);
+            fds.set(new, what);
+        }
+        libc::SYS_fcntl if matches!(args[1] as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
+            let what = fds.get(args[0]);
+            fds.set(new, what);
+        }
+        libc::SYS_close => fds.set(args[0], What::Other),
+        libc::SYS_close_range => {
+            const CLOSE_RANGE_CLOEXEC: u64 = 4;
+            if args[2] & CLOSE_RANGE_CLOEXEC == 0 {
+                fds.close_range(args[0] & 0xffff_ffff, args[1] & 0xffff_ffff);
+            }
+        }
+        libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 => {
+            let path = if nr == libc::SYS_open as u64 { args[0] } else { args[1] };
+            fds.set(new, if is_random(path) { What::Random } else { What::Other });
+        }
+        libc::SYS_socket
+        | libc::SYS_accept
+        | libc::SYS_accept4
+        | libc::SYS_epoll_create1
+        | libc::SYS_eventfd2
+        | libc::SYS_memfd_create => fds.set(new, What::Other),
+        libc::SYS_pipe | libc::SYS_pipe2 | libc::SYS_socketpair => {
+            let at = if nr == libc::SYS_socketpair as u64 { args[3] } else { args[0] };
+            for i in 0..2 {
+                if let Some(fd) = Guest.u32(at + i * 4) {
+                    t.process().fds.set(fd.into(), What::Other);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_random(path: u64) -> bool {
+    let mut name = [0u8; 16];
+    let is = |want: &[u8], name: &mut [u8; 16]| {
+        let Some(part) = name.get_mut(..want.len()) else { return false };
+        Guest.read(path, part) && part == want
+    };
+    is(b"/dev/urandom\0", &mut name) || is(b"/dev/random\0", &mut name)
+}

@@ -1,0 +1,219 @@
+//! execve and execveat: the shim goes along, whatever environment the guest passes.
+#![allow(unsafe_code, reason = "raw syscalls with arrays built here")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::arena::{Mode, PAD_TOTAL, proc_state};
+use log_format::record::{Kind, extra, flag, note};
+use log_format::table::{self, Memory, Row};
+
+use crate::files::{self, Target};
+use crate::sys::{Guest, sys};
+use crate::thread::{SCRATCH_BYTES, Thread};
+use crate::{arena, record, replay};
+
+const E2BIG: i64 = -7;
+
+/// Paths, argument and environment pointers of one exec.
+struct Plan {
+    dirfd: u64,
+    path: u64,
+    argv: u64,
+    envp: u64,
+    flags: u64,
+}
+
+fn plan(row: &Row, args: &[u64; 6]) -> Plan {
+    let at_cwd = libc::AT_FDCWD as i64 as u64;
+    if i64::from(row.nr) == libc::SYS_execve {
+        Plan { dirfd: at_cwd, path: args[0], argv: args[1], envp: args[2], flags: 0 }
+    } else {
+        Plan { dirfd: args[0], path: args[1], argv: args[2], envp: args[3], flags: args[4] }
+    }
+}
+
+/// Executes a program; returns only if that fails.
+pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let plan = plan(row, args);
+    if t.process().mode == Mode::Replay {
+        return again(t, row, args, &plan);
+    }
+    let target = files::executable(plan.dirfd, plan.path, plan.flags);
+    attempt(t, row, args, &target);
+    let entry = t.process().entry();
+    if let Some(reason) = target.opaque {
+        record::note(t, note::OPAQUE, reason);
+        entry.state.store(proc_state::OPAQUE, Ordering::Release);
+    }
+    t.process().fds.to_entry(entry);
+    entry.generation.fetch_add(1, Ordering::Relaxed);
+    let name_len = Guest.string_len(plan.path, 4096).unwrap_or(0) as usize;
+    let ret = match environment(t, plan.envp, name_len) {
+        // SAFETY: the guest's path and argv, and an environment array in the thread's scratch.
+        Some(envp) => unsafe {
+            sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, envp, plan.flags)
+        },
+        None => E2BIG,
+    };
+    entry.generation.fetch_sub(1, Ordering::Relaxed);
+    entry.state.store(proc_state::LIVE, Ordering::Release);
+    record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
+    ret
+}
+
+/// Logs the call before it is made: if it succeeds, this image logs nothing more.
+fn attempt(t: &mut Thread, row: &Row, args: &[u64; 6], target: &Target) {
+    let mut count = 0;
+    let bufs = &mut t.bufs;
+    table::buffers(row, args, 0, &Guest, &mut |buf| {
+        if let Some(slot) = bufs.get_mut(count) {
+            *slot = buf;
+            count += 1;
+        }
+    });
+    let file = target.bytes();
+    let script = target.interpreter_bytes();
+    let which = (row.nr, row.args.len());
+    let extras = [(extra::FILE, file), (extra::FILE, script)];
+    let used = usize::from(!file.is_empty()) + usize::from(!script.is_empty());
+    record::append(t, Kind::Yield, 0, which, args, 0, count, extras.get(..used).unwrap_or(&[]));
+}
+
+/// Replay: the recorded program again, from the recorded path or the kept copy.
+fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
+    let (_, extras) = replay::expect_attempt(t, row, args);
+    let mut path = [0u8; 1024];
+    let path_len = files::recorded_path(&extras, &t.scratch, &mut path);
+    loop {
+        match replay::next_kind(t) {
+            Some((Kind::Note, ..)) => {
+                replay::take_words(t);
+            }
+            Some((Kind::Start, ..)) => break,
+            Some(_) => return replay::call(t, row, args),
+            None => replay::end_of_log(t),
+        }
+    }
+    let process = t.process();
+    process.cursor.save();
+    let entry = process.entry();
+    entry.generation.fetch_add(1, Ordering::Relaxed);
+    let mut script = files::Script::default();
+    let interpreted = files::script(&path, &mut script);
+    let name = if interpreted { script.interpreter() } else { path.as_ptr() as u64 };
+    let name_len = if interpreted { script.interpreter_len() } else { path_len };
+    let Some(envp) = environment(t, plan.envp, name_len) else { return E2BIG };
+    let argv = if interpreted { script.argv(t, plan.path, plan.argv) } else { Some(plan.argv) };
+    if let Some(argv) = argv {
+        // SAFETY: NUL-terminated strings and NULL-terminated arrays that live until the exec.
+        unsafe { sys!(libc::SYS_execve, name, argv, envp) };
+    }
+    crate::sys::complain(&[b"rr-run: failed to execute ", &path, b" on replay\n"]);
+    crate::sys::die(125)
+}
+
+/// Strings and pointers written to the thread's scratch from its start.
+struct Build<'a> {
+    scratch: &'a mut [u8; SCRATCH_BYTES],
+    used: usize,
+}
+
+impl Build<'_> {
+    fn string(&mut self, parts: &[&[u8]]) -> Option<u64> {
+        let at = self.used;
+        for part in parts {
+            self.scratch.get_mut(self.used..self.used + part.len())?.copy_from_slice(part);
+            self.used += part.len();
+        }
+        *self.scratch.get_mut(self.used)? = 0;
+        self.used += 1;
+        Some(self.scratch.as_ptr() as u64 + at as u64)
+    }
+
+    fn pointer(&mut self, value: u64) -> Option<()> {
+        let to = self.scratch.get_mut(self.used..self.used + 8)?;
+        to.copy_from_slice(&value.to_le_bytes());
+        self.used += 8;
+        Some(())
+    }
+}
+
+/// The guest's environment with the shim's variables; its address. None if there is no room.
+fn environment(t: &mut Thread, envp: u64, name_len: usize) -> Option<u64> {
+    let header = arena::header();
+    let (mut shim, mut path) = ([0u8; 256], [0u8; 1024]);
+    let shim_len = arena::string(&header.shim_path, &mut shim);
+    let path_len = arena::string(&header.arena_path, &mut path);
+    let index = t.process().index;
+    let mut build = Build { scratch: &mut t.scratch, used: 0 };
+    let users = find(envp, b"LD_PRELOAD=");
+    let mut preload_len = shim_len;
+    let preload = match users {
+        Some(users) if Guest.string_len(users, 4096).unwrap_or(0) > 0 => {
+            let len = Guest.string_len(users, 4096)? as usize;
+            let at = build.string(&[b"LD_PRELOAD=", shim.get(..shim_len)?, b":"])?;
+            build.used -= 1;
+            // SAFETY: the guest's string of `len` bytes; scratch has room by `get_mut`.
+            unsafe {
+                let to = build.scratch.get_mut(build.used..build.used + len + 1)?.as_mut_ptr();
+                crate::sys::copy_checked(to, users as *const u8, len + 1);
+            }
+            build.used += len + 1;
+            preload_len += 1 + len;
+            at
+        }
+        _ => build.string(&[b"LD_PRELOAD=", shim.get(..shim_len)?])?,
+    };
+    let arena = build.string(&[b"RR_RUN_ARENA=", path.get(..path_len)?])?;
+    let digits = [
+        b'0' + (index / 1000 % 10) as u8,
+        b'0' + (index / 100 % 10) as u8,
+        b'0' + (index / 10 % 10) as u8,
+        b'0' + (index % 10) as u8,
+    ];
+    let number = build.string(&[b"RR_RUN_PROC=", &digits])?;
+    let pad_len = PAD_TOTAL.saturating_sub(preload_len + path_len + name_len);
+    let pad = build.string(&[b"RR_RUN_PAD="])?;
+    build.used -= 1;
+    build.scratch.get_mut(build.used..build.used + pad_len)?.fill(b'x');
+    build.used += pad_len;
+    *build.scratch.get_mut(build.used)? = 0;
+    build.used = (build.used + 1).next_multiple_of(8);
+    let start = build.scratch.as_ptr() as u64 + build.used as u64;
+    let mut i = 0;
+    while envp != 0 {
+        let at = Guest.u64(envp + i * 8)?;
+        i += 1;
+        if at == 0 {
+            break;
+        }
+        if !starts_with(at, b"LD_PRELOAD=") && !starts_with(at, b"RR_RUN_") {
+            build.pointer(at)?;
+        }
+    }
+    for at in [preload, arena, number, pad, 0] {
+        build.pointer(at)?;
+    }
+    Some(start)
+}
+
+fn starts_with(at: u64, prefix: &[u8]) -> bool {
+    let mut head = [0u8; 16];
+    let Some(part) = head.get_mut(..prefix.len()) else { return false };
+    // A shorter string ends before the prefix does; what follows it is readable.
+    Guest.read(at, part) && part == prefix
+}
+
+fn find(envp: u64, prefix: &[u8]) -> Option<u64> {
+    let mut i = 0;
+    loop {
+        let at = Guest.u64(envp.checked_add(i * 8)?)?;
+        if at == 0 {
+            return None;
+        }
+        if starts_with(at, prefix) {
+            return Some(at + prefix.len() as u64);
+        }
+        i += 1;
+    }
+}

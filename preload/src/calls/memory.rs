@@ -1,0 +1,137 @@
+//! Memory calls: performed in both modes, with the same addresses.
+#![allow(unsafe_code, reason = "maps on behalf of the guest")]
+
+use log_format::arena::{Mode, divergence};
+use log_format::record::{Kind, extra, flag};
+use log_format::table::Row;
+
+use crate::diverge::{self, Difference};
+use crate::files::{self, kept};
+use crate::sys::{complain, die, sys};
+use crate::thread::Thread;
+use crate::{record, replay};
+
+const MAP_TYPE: u64 = libc::MAP_TYPE as u64;
+const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
+const MAP_PRIVATE: u64 = libc::MAP_PRIVATE as u64;
+const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
+const MAP_FIXED: u64 = libc::MAP_FIXED as u64;
+const MAP_FIXED_NOREPLACE: u64 = libc::MAP_FIXED_NOREPLACE as u64;
+const PROT_WRITE: u64 = libc::PROT_WRITE as u64;
+
+/// Replay of a call of class Local: performed; addresses must come out as recorded.
+pub fn replay_local(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let (recorded, _) = replay::expect_call(t, row, args);
+    if recorded < 0 {
+        return recorded;
+    }
+    // SAFETY: the guest's own memory call.
+    let ret = unsafe { sys!(row.nr, args[0], args[1], args[2], args[3], args[4], args[5]) };
+    let gives_address = matches!(i64::from(row.nr), libc::SYS_brk | libc::SYS_mremap);
+    if gives_address && ret != recorded {
+        let difference = Difference { ret: ret as u64, ..Difference::default() };
+        diverge::report(t, divergence::RESULT, row.nr.into(), args, difference);
+    }
+    recorded
+}
+
+/// mmap: anonymous memory as it is; files with their identity.
+pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    if t.process().mode == Mode::Replay {
+        return replay_mmap(t, row, args);
+    }
+    // SAFETY: the guest's own mapping.
+    let ret = unsafe { sys!(libc::SYS_mmap, args[0], args[1], args[2], args[3], args[4], args[5]) };
+    let [_, _, prot, flags, fd, _] = *args;
+    if ret < 0 || flags & MAP_ANONYMOUS != 0 || !t.process().logging {
+        record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
+        return ret;
+    }
+    let shared = flags & MAP_TYPE != MAP_PRIVATE && prot & PROT_WRITE != 0;
+    let file = files::identify(fd, if shared { kept::SHARED } else { 0 });
+    let extras = [(extra::FILE, file.bytes())];
+    let used = usize::from(!file.bytes().is_empty());
+    record::log(t, Kind::Call, flag::LOCAL, row, args, ret, extras.get(..used).unwrap_or(&[]));
+    ret
+}
+
+fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let (recorded, extras) = replay::expect_call(t, row, args);
+    if recorded < 0 {
+        return recorded;
+    }
+    let [_, len, prot, flags, _, offset] = *args;
+    // Where it was: other mappings are as recorded, so the place is free.
+    let place = if flags & MAP_FIXED != 0 { MAP_FIXED } else { MAP_FIXED_NOREPLACE };
+    let other = flags & !(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE);
+    let at = recorded as u64;
+    let ret = if flags & MAP_ANONYMOUS != 0 {
+        let kind = flags & MAP_TYPE;
+        // SAFETY: the guest's mapping at its recorded place.
+        unsafe { sys!(libc::SYS_mmap, at, len, prot, other | kind | place, -1, 0) }
+    } else if let Some((id, _)) = extras.file {
+        let fd = files::open_recorded(&extras, &t.scratch);
+        if fd < 0 {
+            let difference = Difference { arg: 4, ..Difference::default() };
+            diverge::report(t, divergence::FILE, row.nr.into(), args, difference);
+        }
+        // SAFETY: as above; the file's copy is mapped privately: replay changes no file.
+        let ret = unsafe {
+            let end = (offset + len).next_multiple_of(4096);
+            if id.flags & kept::SHARED != 0 || end > id.size.next_multiple_of(4096) {
+                anonymous_copy(at, len, prot, place, fd, offset)
+            } else {
+                sys!(
+                    libc::SYS_mmap,
+                    at,
+                    len,
+                    prot,
+                    other & !MAP_SHARED | MAP_PRIVATE | place,
+                    fd,
+                    offset
+                )
+            }
+        };
+        // SAFETY: opened above.
+        unsafe { sys!(libc::SYS_close, fd) };
+        ret
+    } else {
+        // A device: what it held is not known; most (/dev/zero) are as empty memory.
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | place;
+        // SAFETY: as above.
+        unsafe { sys!(libc::SYS_mmap, at, len, prot, flags, -1, 0) }
+    };
+    if ret != recorded {
+        let difference = Difference { ret: ret as u64, ..Difference::default() };
+        diverge::report(t, divergence::RESULT, row.nr.into(), args, difference);
+    }
+    ret
+}
+
+/// A mapping whose file may have grown after it was copied: memory with the copy's content.
+unsafe fn anonymous_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offset: u64) -> i64 {
+    // SAFETY: the caller's place is free or to be replaced.
+    unsafe {
+        let flags = MAP_SHARED | MAP_ANONYMOUS | place;
+        let ret = sys!(libc::SYS_mmap, at, len, prot | PROT_WRITE, flags, -1, 0);
+        if ret < 0 {
+            return ret;
+        }
+        let mut done = 0;
+        while done < len {
+            let n = sys!(libc::SYS_pread64, fd, at + done, len - done, offset + done);
+            if n < 0 {
+                complain(&[b"rr-run: failed to read a mapped file's copy\n"]);
+                die(125);
+            }
+            if n == 0 {
+                break;
+            }
+            done += n as u64;
+        }
+        if prot & PROT_WRITE == 0 {
+            sys!(libc::SYS_mprotect, at, len, prot);
+        }
+        ret
+    }
+}

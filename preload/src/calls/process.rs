@@ -1,0 +1,81 @@
+//! The end of threads and processes.
+#![allow(unsafe_code, reason = "the thread's last steps")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::arena::{Mode, proc_state};
+use log_format::record::Kind;
+
+use crate::sys::{sys, write_guest_u32};
+use crate::thread::Thread;
+use crate::{arena, record, replay, token, trap};
+
+/// exit_group.
+pub fn exit(t: &mut Thread, code: u64) -> ! {
+    let status = (code & 0xff) << 8;
+    end(t, Kind::Exit, status);
+    let entry = t.process().entry();
+    entry.status.store(status as u32, Ordering::Release);
+    entry.state.store(proc_state::EXITED, Ordering::Release);
+    arena::ring();
+    crate::sys::die(code as u32)
+}
+
+/// exit: of one thread, or of the process with its last.
+pub fn exit_thread(t: &mut Thread, code: u64) -> ! {
+    let p = t.process();
+    if p.threads <= 1 {
+        exit(t, code);
+    }
+    end(t, Kind::ThreadExit, code);
+    p.threads -= 1;
+    // What the kernel would do after the token is gone, and a joiner could see either way.
+    if t.clear_tid != 0 && write_guest_u32(t.clear_tid, 0) {
+        // SAFETY: wakes waiters of the guest's word, as the kernel does at a thread's end.
+        unsafe { sys!(libc::SYS_futex, t.clear_tid, libc::FUTEX_WAKE, 1) };
+    }
+    // No signal may find this thread after it gave the token up.
+    let all = u64::MAX;
+    // SAFETY: own signal state; the word for the kernel to clear lies in the thread's block,
+    // which is used again only after that.
+    unsafe {
+        sys!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, 0, 8);
+        sys!(libc::SYS_set_tid_address, t.kernel_tid.as_ptr());
+    }
+    if p.mode == Mode::Replay {
+        replay::hand_over(t);
+        // SAFETY: no token on replay.
+        unsafe { trap::leave(core::ptr::null(), code) }
+    }
+    // SAFETY: this thread holds the token.
+    unsafe { trap::leave(p.token.as_ptr(), code) }
+}
+
+fn end(t: &mut Thread, kind: Kind, status: u64) {
+    if t.process().mode != Mode::Replay {
+        record::words(t, kind, 0, &[status]);
+        return;
+    }
+    let nr = 0x1_0000 | kind as u32;
+    let header = replay::head(t, nr, &[status, 0, 0, 0, 0, 0]);
+    let recorded = if header.kind == kind { replay::take_words(t) } else { u64::MAX };
+    if recorded != status {
+        let d = crate::diverge::Difference::default();
+        let args = [status, 0, 0, 0, 0, 0];
+        crate::diverge::report(t, log_format::arena::divergence::CALL, nr, &args, d);
+    }
+}
+
+/// A thread begins: waits for its turn and logs itself.
+pub fn begin_thread(t: &mut Thread) {
+    if t.process().mode == Mode::Replay {
+        token::wait_turn(t);
+        let header = replay::head(t, 0x1_0000 | Kind::ThreadStart as u32, &[0; 6]);
+        if header.kind == Kind::ThreadStart {
+            replay::take_words(t);
+        }
+    } else {
+        token::acquire(t);
+        record::words(t, Kind::ThreadStart, 0, &[t.tid as u64]);
+    }
+}

@@ -1,0 +1,179 @@
+//! Calls on a thread's own kernel state that the shim keeps itself.
+#![allow(unsafe_code, reason = "raw syscalls")]
+
+use log_format::arena::{Mode, option};
+use log_format::record::{Kind, flag, note};
+use log_format::table::{Memory, Row};
+
+use crate::process::SigAction;
+use crate::sys::{Guest, sys, write_guest};
+use crate::thread::Thread;
+use crate::{entropy, record, replay, signals};
+
+const EFAULT: i64 = -14;
+const EINVAL: i64 = -22;
+
+/// rt_sigaction: the kernel knows only the shim's handlers.
+pub fn rt_sigaction(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let [sig, new, old, size, ..] = *args;
+    let replays = t.process().mode == Mode::Replay;
+    let mut ret = 0;
+    let valid = (1..=64).contains(&sig) && size == 8;
+    let fixed = matches!(sig as i32, libc::SIGKILL | libc::SIGSTOP);
+    let before = t.process().actions.get(sig as usize).copied().unwrap_or_default();
+    let mut action = None;
+    if !valid || fixed && new != 0 {
+        ret = EINVAL;
+    } else if new != 0 {
+        let word = |i: u64| Guest.u64(new + i * 8);
+        match (word(0), word(1), word(2), word(3)) {
+            (Some(handler), Some(flags), Some(restorer), Some(mask)) => {
+                action = Some(SigAction { handler, flags, restorer, mask });
+            }
+            _ => ret = EFAULT,
+        }
+    }
+    if ret == 0 && old != 0 && !replays {
+        let words = [before.handler, before.flags, before.restorer, before.mask];
+        for (i, word) in words.into_iter().enumerate() {
+            if !write_guest(old + i as u64 * 8, &word.to_le_bytes()) {
+                ret = EFAULT;
+            }
+        }
+    }
+    if let Some(action) = action {
+        signals::set_action(t, sig as i32, action);
+    }
+    if replays {
+        return replay::call(t, row, args);
+    }
+    record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
+    ret
+}
+
+/// rt_sigprocmask: the guest's mask is kept in the thread's block.
+pub fn rt_sigprocmask(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let [how, new, old, size, ..] = *args;
+    const KILL_STOP: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+    let before = t.sigmask;
+    let mut after = before;
+    let mut ret = if size == 8 { 0 } else { EINVAL };
+    if ret == 0 && new != 0 {
+        match (Guest.u64(new), how as i32) {
+            (Some(set), libc::SIG_BLOCK) => after |= set,
+            (Some(set), libc::SIG_UNBLOCK) => after &= !set,
+            (Some(set), libc::SIG_SETMASK) => after = set,
+            (Some(_), _) => ret = EINVAL,
+            (None, _) => ret = EFAULT,
+        }
+    }
+    if ret == 0 {
+        t.sigmask = after & !KILL_STOP;
+        if old != 0 && !write_guest(old, &before.to_le_bytes()) {
+            ret = EFAULT;
+        }
+    }
+    if t.process().mode == Mode::Replay {
+        return replay::call(t, row, args);
+    }
+    record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
+    if t.sigmask != before {
+        signals::apply_mask(t);
+    }
+    ret
+}
+
+/// sigaltstack: the kernel's is the shim's own.
+pub fn sigaltstack(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let [new, old, ..] = *args;
+    let before = t.altstack;
+    let sp = t.regs.rsp;
+    let on = before[1] & libc::SS_DISABLE as u64 == 0 && sp.wrapping_sub(before[0] + 1) < before[2];
+    let mut ret = 0;
+    if new != 0 {
+        match (Guest.u64(new), Guest.u32(new + 8), Guest.u64(new + 16)) {
+            (Some(at), Some(flags), Some(size)) => {
+                let disable = flags & libc::SS_DISABLE as u32 != 0;
+                if on {
+                    ret = -i64::from(libc::EPERM);
+                } else if disable {
+                    t.altstack = [0, libc::SS_DISABLE as u64, 0];
+                } else if size < 2048 {
+                    ret = -i64::from(libc::ENOMEM);
+                } else {
+                    t.altstack = [at, u64::from(flags) & !(libc::SS_ONSTACK as u64), size];
+                }
+            }
+            _ => ret = EFAULT,
+        }
+    }
+    if ret == 0 && old != 0 {
+        let flags = before[1] | if on { libc::SS_ONSTACK as u64 } else { 0 };
+        for (i, word) in [before[0], flags, before[2]].into_iter().enumerate() {
+            write_guest(old + i as u64 * 8, &word.to_le_bytes());
+        }
+    }
+    if t.process().mode == Mode::Replay {
+        return replay::call(t, row, args);
+    }
+    record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
+    ret
+}
+
+/// set_tid_address: the shim clears the word itself, while it holds the token.
+pub fn set_tid_address(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    t.clear_tid = args[0];
+    let tid = i64::from(t.tid);
+    super::simple(t, row, args, |_| tid)
+}
+
+/// arch_prctl: `%fs` is the guest's, `%gs` the shim's.
+pub fn arch_prctl(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    const ARCH_SET_GS: u64 = 0x1001;
+    const ARCH_SET_FS: u64 = 0x1002;
+    const ARCH_GET_GS: u64 = 0x1004;
+    let replays = t.process().mode == Mode::Replay;
+    match args[0] {
+        ARCH_SET_GS | ARCH_GET_GS => {
+            if !replays {
+                record::note(t, note::UNSUPPORTED, b"the guest uses the gs segment");
+            }
+            super::simple(t, row, args, |_| EINVAL)
+        }
+        ARCH_SET_FS => {
+            // SAFETY: sets the guest's own segment base, as it asked.
+            unsafe { sys!(libc::SYS_arch_prctl, args[0], args[1]) };
+            super::simple(t, row, args, |_| 0)
+        }
+        _ => super::generic(t, row, args),
+    }
+}
+
+/// prctl: what would take the shim's ground away is refused.
+pub fn prctl(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    const PR_SET_SYSCALL_USER_DISPATCH: u64 = 59;
+    match args[0] {
+        PR_SET_SYSCALL_USER_DISPATCH => super::simple(t, row, args, |t| {
+            record::note(t, note::REFUSED, b"prctl(PR_SET_SYSCALL_USER_DISPATCH)");
+            EINVAL
+        }),
+        _ => super::generic(t, row, args),
+    }
+}
+
+/// getrandom: from the seed, in both modes.
+pub fn getrandom(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let [buf, len, flags, ..] = *args;
+    if t.process().mode == Mode::Replay {
+        return replay::call(t, row, args);
+    }
+    const KNOWN_FLAGS: u64 = 7;
+    if t.process().option(option::ENTROPY_OS) || flags & !KNOWN_FLAGS != 0 {
+        return record::call(t, row, args);
+    }
+    const GETRANDOM_MAX: u64 = 33_554_431;
+    let len = len.min(GETRANDOM_MAX);
+    let ret = if entropy::fill_guest(&mut t.rng, buf, len) { len as i64 } else { EFAULT };
+    record::log(t, Kind::Call, flag::SEEDED, row, args, ret, &[]);
+    ret
+}

@@ -1,0 +1,456 @@
+//! Files that replay must have again: those that are mapped or executed.
+//!
+//! Recording: each gets an identity; what is not the system's own is copied to the session.
+//! Replay: the kept copy, if the host offers one under that identity, else the file itself.
+#![allow(unsafe_code, reason = "raw syscalls with own buffers")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::record::{FILE_ID_BYTES, FileId, file_identity};
+use log_format::table::Memory;
+
+use crate::arena;
+use crate::cursor::Cursor;
+use crate::replay::Extras;
+use crate::sys::{Guest, sys};
+use crate::thread::{SCRATCH_BYTES, Thread};
+
+/// Longest path handled.
+pub const PATH_BYTES: usize = 1024;
+
+/// Flags of [`FileId::flags`].
+pub mod kept {
+    /// A copy is in the session.
+    pub const COPY: u32 = 1;
+    /// Executed.
+    pub const EXECUTED: u32 = 2;
+    /// Mapped shared and writable.
+    pub const SHARED: u32 = 4;
+}
+
+/// An identity and its path, as they stand in the log.
+#[derive(Clone, Copy)]
+pub struct Identified {
+    bytes: [u8; FILE_ID_BYTES + PATH_BYTES],
+    len: usize,
+    /// The fixed part.
+    pub id: FileId,
+}
+
+impl Identified {
+    const NONE: Identified = Identified {
+        bytes: [0; FILE_ID_BYTES + PATH_BYTES],
+        len: 0,
+        id: FileId {
+            identity: 0,
+            dev: 0,
+            ino: 0,
+            size: 0,
+            mtime_ns: 0,
+            ctime_ns: 0,
+            mode: 0,
+            flags: 0,
+        },
+    };
+
+    /// The log's bytes; empty if the file could not be identified.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    fn path(&self) -> &[u8] {
+        self.bytes.get(FILE_ID_BYTES..self.len).unwrap_or(&[])
+    }
+
+    fn store(&mut self) {
+        let id = &self.id;
+        let words = [id.identity, id.dev, id.ino, id.size, id.mtime_ns, id.ctime_ns];
+        for (to, word) in self.bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        self.bytes[48..52].copy_from_slice(&id.mode.to_le_bytes());
+        self.bytes[52..56].copy_from_slice(&id.flags.to_le_bytes());
+    }
+}
+
+const _: () = assert!(FILE_ID_BYTES == 56);
+
+/// Reads an identity from the log.
+pub fn read_id(cursor: &mut Cursor) -> FileId {
+    let [identity, dev, ino, size, mtime_ns, ctime_ns] = [(); 6].map(|()| cursor.word());
+    let last = cursor.word();
+    FileId {
+        identity,
+        dev,
+        ino,
+        size,
+        mtime_ns,
+        ctime_ns,
+        mode: last as u32,
+        flags: (last >> 32) as u32,
+    }
+}
+
+/// Identifies an open file and keeps a copy if replay may need one. Only regular files.
+pub fn identify(fd: u64, flags: u32) -> Identified {
+    let mut file = Identified::NONE;
+    // SAFETY: stat and path buffers are ours; `fd` is only looked at.
+    unsafe {
+        let mut stat: libc::stat = core::mem::zeroed();
+        if sys!(libc::SYS_fstat, fd, &raw mut stat) != 0
+            || stat.st_mode & libc::S_IFMT != libc::S_IFREG
+        {
+            return file;
+        }
+        let mut link = [0u8; 32];
+        proc_fd(fd, &mut link);
+        let room = &mut file.bytes[FILE_ID_BYTES..];
+        let n = sys!(libc::SYS_readlink, link.as_ptr(), room.as_mut_ptr(), PATH_BYTES);
+        file.len = FILE_ID_BYTES + n.max(0) as usize;
+        let ns = |s: i64, ns: i64| (s as u64).wrapping_mul(1_000_000_000).wrapping_add(ns as u64);
+        let (mtime_ns, ctime_ns) =
+            (ns(stat.st_mtime, stat.st_mtime_nsec), ns(stat.st_ctime, stat.st_ctime_nsec));
+        let size = stat.st_size as u64;
+        file.id = FileId {
+            identity: file_identity(stat.st_dev, stat.st_ino, size, mtime_ns, ctime_ns),
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            size,
+            mtime_ns,
+            ctime_ns,
+            mode: stat.st_mode,
+            flags,
+        };
+        let fresh = mtime_ns >= arena::header().started_ns.load(Ordering::Relaxed);
+        if flags & kept::SHARED != 0 || fresh || stat.st_uid != 0 || !of_the_system(file.path()) {
+            if keep(fd, &file.id) {
+                file.id.flags |= kept::COPY;
+            }
+        }
+    }
+    file.store();
+    file
+}
+
+/// True for what a distribution installs.
+fn of_the_system(path: &[u8]) -> bool {
+    let prefixes: [&[u8]; 7] =
+        [b"/usr/lib", b"/usr/bin/", b"/usr/sbin/", b"/lib", b"/bin/", b"/sbin/", b"/etc/ld.so"];
+    let others: [&[u8]; 2] = [b"/usr/share/", b"/usr/libexec/"];
+    prefixes.iter().chain(&others).any(|prefix| path.starts_with(prefix))
+}
+
+fn proc_fd(fd: u64, to: &mut [u8; 32]) {
+    let head = b"/proc/self/fd/";
+    to[..head.len()].copy_from_slice(head);
+    let mut digits = [0u8; 10];
+    let (mut n, mut count) = (fd as u32, 0);
+    loop {
+        digits[count] = b'0' + (n % 10) as u8;
+        n /= 10;
+        count += 1;
+        if n == 0 {
+            break;
+        }
+    }
+    for i in 0..count {
+        to[head.len() + i] = digits[count - 1 - i];
+    }
+}
+
+/// `<dir>/<16 hex digits><suffix>`, NUL-terminated; false if `dir` is empty or too long.
+fn kept_name(
+    dir: &[core::sync::atomic::AtomicU8],
+    identity: u64,
+    suffix: &[u8],
+    to: &mut [u8; PATH_BYTES + 64],
+) -> bool {
+    let len = arena::string(dir, to);
+    if len == 0 || len >= PATH_BYTES {
+        return false;
+    }
+    to[len] = b'/';
+    for i in 0..16 {
+        let digit = (identity >> (60 - i * 4) & 15) as u8;
+        to[len + 1 + i] = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+    }
+    let end = len + 17;
+    to[end..end + suffix.len()].copy_from_slice(suffix);
+    to[end + suffix.len()] = 0;
+    true
+}
+
+/// Puts a copy of the file into the session; true if one is there.
+fn keep(fd: u64, id: &FileId) -> bool {
+    let header = arena::header();
+    let (mut name, mut shared) = ([0; PATH_BYTES + 64], [0; PATH_BYTES + 64]);
+    let mut part = [0; PATH_BYTES + 64];
+    if !kept_name(&header.files_dir, id.identity, b"", &mut name) {
+        return false;
+    }
+    let cached = kept_name(&header.cache_dir, id.identity, b"", &mut shared);
+    // SAFETY: gettid takes no argument.
+    let tid = unsafe { sys!(libc::SYS_gettid) } as u32;
+    let suffix =
+        [b'.', b'a' + (tid & 15) as u8, b'a' + (tid >> 4 & 15) as u8, b'a' + (tid >> 8 & 15) as u8];
+    kept_name(&header.files_dir, id.identity, &suffix, &mut part);
+    // SAFETY: NUL-terminated names of ours; the guest's fd is only read at explicit offsets.
+    unsafe {
+        if sys!(libc::SYS_access, name.as_ptr(), 0) == 0
+            || cached && sys!(libc::SYS_link, shared.as_ptr(), name.as_ptr()) == 0
+        {
+            return true;
+        }
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let to = sys!(libc::SYS_open, part.as_ptr(), flags, 0o600);
+        if to < 0 {
+            return false;
+        }
+        let mut at = 0u64;
+        while at < id.size {
+            let left = id.size - at;
+            let mut n = sys!(libc::SYS_copy_file_range, fd, &raw mut at, to, 0, left, 0);
+            if n <= 0 {
+                n = sys!(libc::SYS_sendfile, to, fd, &raw mut at, left);
+            }
+            if n <= 0 {
+                break;
+            }
+        }
+        sys!(libc::SYS_close, to);
+        if at < id.size || sys!(libc::SYS_rename, part.as_ptr(), name.as_ptr()) != 0 {
+            sys!(libc::SYS_unlink, part.as_ptr());
+            return false;
+        }
+        if cached {
+            sys!(libc::SYS_link, name.as_ptr(), shared.as_ptr());
+        }
+    }
+    true
+}
+
+/// What an exec is about to run.
+pub struct Target {
+    file: Identified,
+    interpreter: Identified,
+    /// Why the program can't be intercepted.
+    pub opaque: Option<&'static [u8]>,
+}
+
+impl Target {
+    /// The executed file, as the log has it.
+    pub fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
+    /// The interpreter of a script, as the log has it.
+    pub fn interpreter_bytes(&self) -> &[u8] {
+        self.interpreter.bytes()
+    }
+}
+
+/// Looks at what `path` would execute.
+pub fn executable(dirfd: u64, path: u64, flags: u64) -> Target {
+    let mut target = Target { file: Identified::NONE, interpreter: Identified::NONE, opaque: None };
+    let at_empty =
+        flags & libc::AT_EMPTY_PATH as u64 != 0 && Guest.u32(path).unwrap_or(0) & 0xff == 0;
+    // SAFETY: the guest's path is only read by the kernel; the descriptor is closed below.
+    let fd = unsafe {
+        if at_empty {
+            dirfd as i64
+        } else {
+            sys!(libc::SYS_openat, dirfd, path, libc::O_RDONLY | libc::O_CLOEXEC)
+        }
+    };
+    if fd < 0 {
+        return target;
+    }
+    let fd = fd as u64;
+    target.file = identify(fd, kept::EXECUTED);
+    let mut script = Script::default();
+    if script.parse_fd(fd) {
+        // SAFETY: a NUL-terminated path of ours.
+        let fd =
+            unsafe { sys!(libc::SYS_open, script.interpreter(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if fd >= 0 {
+            target.interpreter = identify(fd as u64, kept::EXECUTED);
+            target.opaque = elf_reason(fd as u64);
+            // SAFETY: opened above.
+            unsafe { sys!(libc::SYS_close, fd) };
+        }
+    } else {
+        target.opaque = elf_reason(fd);
+    }
+    if !at_empty {
+        // SAFETY: opened above.
+        unsafe { sys!(libc::SYS_close, fd) };
+    }
+    target
+}
+
+/// Why an ELF file can't be intercepted; None if it can, or is no ELF file at all.
+fn elf_reason(fd: u64) -> Option<&'static [u8]> {
+    let mut head = [0u8; 64];
+    // SAFETY: own buffers.
+    unsafe {
+        let mut stat: libc::stat = core::mem::zeroed();
+        if sys!(libc::SYS_pread64, fd, head.as_mut_ptr(), head.len(), 0) < 64
+            || !head.starts_with(b"\x7fELF")
+            || sys!(libc::SYS_fstat, fd, &raw mut stat) != 0
+        {
+            return None;
+        }
+        if head[4] != 2 {
+            return Some(b"a 32-bit program");
+        }
+        const EM_X86_64: u8 = 62;
+        if head[18] != EM_X86_64 {
+            return Some(b"a program for another architecture");
+        }
+        let setuid =
+            stat.st_mode & libc::S_ISUID != 0 && sys!(libc::SYS_geteuid) as u32 != stat.st_uid;
+        let setgid =
+            stat.st_mode & libc::S_ISGID != 0 && sys!(libc::SYS_getegid) as u32 != stat.st_gid;
+        if setuid || setgid {
+            return Some(b"a set-user-id program (the loader ignores LD_PRELOAD)");
+        }
+        let word = |at: usize| {
+            let mut w = [0; 8];
+            w.copy_from_slice(&head[at..at + 8]);
+            u64::from_le_bytes(w)
+        };
+        let (table, count) = (word(32), u16::from_le_bytes([head[56], head[57]]));
+        for i in 0..u64::from(count.min(64)) {
+            let mut kind = [0u8; 4];
+            sys!(libc::SYS_pread64, fd, kind.as_mut_ptr(), 4, table + i * 56);
+            const PT_INTERP: u32 = 3;
+            if u32::from_le_bytes(kind) == PT_INTERP {
+                return None;
+            }
+        }
+    }
+    Some(b"a static program")
+}
+
+/// The first line of a script.
+pub struct Script {
+    line: [u8; 256],
+    interpreter: (usize, usize),
+    argument: (usize, usize),
+}
+
+impl Default for Script {
+    fn default() -> Script {
+        Script { line: [0; 256], interpreter: (0, 0), argument: (0, 0) }
+    }
+}
+
+impl Script {
+    /// Reads `#!` and what follows, as the kernel does (execve(2)); false if it is no script.
+    fn parse_fd(&mut self, fd: u64) -> bool {
+        // SAFETY: own buffer, one byte left for the NUL.
+        let n = unsafe { sys!(libc::SYS_pread64, fd, self.line.as_mut_ptr(), 255, 0) };
+        if n < 3 || !self.line.starts_with(b"#!") {
+            return false;
+        }
+        let end = self.line.iter().position(|b| *b == b'\n' || *b == 0).unwrap_or(255);
+        let blank = |b: &u8| *b == b' ' || *b == b'\t';
+        let line = &mut self.line;
+        let mut at = 2;
+        while at < end && blank(&line[at]) {
+            at += 1;
+        }
+        let start = at;
+        while at < end && !blank(&line[at]) {
+            at += 1;
+        }
+        self.interpreter = (start, at - start);
+        let after = at;
+        while at < end && blank(&line[at]) {
+            at += 1;
+        }
+        let mut last = end;
+        while last > at && blank(&line[last - 1]) {
+            last -= 1;
+        }
+        self.argument = (at, last - at);
+        line[after] = 0;
+        line[last] = 0;
+        self.interpreter.1 > 0
+    }
+
+    /// Address of the interpreter's path.
+    pub fn interpreter(&self) -> u64 {
+        self.line.as_ptr() as u64 + self.interpreter.0 as u64
+    }
+
+    /// Its length.
+    pub fn interpreter_len(&self) -> usize {
+        self.interpreter.1
+    }
+
+    /// The interpreter's argument array, in the upper part of the thread's scratch.
+    pub fn argv(&self, t: &mut Thread, script: u64, argv: u64) -> Option<u64> {
+        const AT: usize = SCRATCH_BYTES * 3 / 4;
+        let mut used = AT;
+        let start = t.scratch.as_ptr() as u64 + AT as u64;
+        let mut push = |value: u64| -> Option<()> {
+            t.scratch.get_mut(used..used + 8)?.copy_from_slice(&value.to_le_bytes());
+            used += 8;
+            Some(())
+        };
+        push(self.interpreter())?;
+        if self.argument.1 > 0 {
+            push(self.line.as_ptr() as u64 + self.argument.0 as u64)?;
+        }
+        push(script)?;
+        let mut i = 1;
+        if Guest.u64(argv).unwrap_or(0) != 0 {
+            while let Some(at) = Guest.u64(argv + i * 8).filter(|at| *at != 0) {
+                push(at)?;
+                i += 1;
+            }
+        }
+        push(0)?;
+        Some(start)
+    }
+}
+
+/// Reads the first line of the file at a NUL-terminated path; false if it is no script.
+pub fn script(path: &[u8], script: &mut Script) -> bool {
+    // SAFETY: a NUL-terminated path of ours; the descriptor is closed.
+    unsafe {
+        let fd = sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return false;
+        }
+        let is = script.parse_fd(fd as u64);
+        sys!(libc::SYS_close, fd);
+        is
+    }
+}
+
+/// Replay: where the file of a call's extras is now: the kept copy if the host offers one,
+/// else the recorded path (which stands in `scratch`). NUL-terminated; its length.
+pub fn recorded_path(extras: &Extras, scratch: &[u8], to: &mut [u8; PATH_BYTES]) -> usize {
+    let Some((id, len)) = extras.file else { return 0 };
+    let mut name = [0; PATH_BYTES + 64];
+    // SAFETY: a NUL-terminated name of ours.
+    let offered = kept_name(&arena::header().files_dir, id.identity, b"", &mut name)
+        && unsafe { sys!(libc::SYS_access, name.as_ptr(), 0) } == 0;
+    let from: &[u8] = if offered { &name } else { scratch.get(..len).unwrap_or(&[]) };
+    let len = from.iter().position(|b| *b == 0).unwrap_or(from.len()).min(PATH_BYTES - 1);
+    to[..len].copy_from_slice(&from[..len]);
+    to[len] = 0;
+    len
+}
+
+/// Opens a recorded file on replay; a negative errno if it is not there.
+pub fn open_recorded(extras: &Extras, scratch: &[u8]) -> i64 {
+    let mut path = [0; PATH_BYTES];
+    if recorded_path(extras, scratch, &mut path) == 0 {
+        return -i64::from(libc::ENOENT);
+    }
+    // SAFETY: a NUL-terminated path of ours.
+    unsafe { sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
+}

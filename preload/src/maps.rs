@@ -1,0 +1,106 @@
+//! Reads /proc/self/maps without allocation.
+#![allow(unsafe_code, reason = "raw syscalls with own buffers")]
+
+use crate::sys::sys;
+
+/// What a mapping is, as far as the shim must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Anonymous, or of no interest.
+    Other,
+    /// The kernel's clock data.
+    Vvar,
+    /// The vDSO.
+    Vdso,
+}
+
+/// One mapping.
+#[derive(Clone, Copy, Debug)]
+pub struct Map {
+    /// First address.
+    pub start: u64,
+    /// Address behind the last.
+    pub end: u64,
+    /// What it is.
+    pub name: Name,
+}
+
+/// Most mappings kept by [`read`].
+pub const MAPS_MAX: usize = 8;
+/// Longest line handled.
+const LINE_BYTES: usize = 1200;
+
+/// Reads all lines. `special` gets the vDSO and its data; `path` is called with the path of
+/// each mapped file when it differs from the one before.
+pub fn read(special: &mut [Map; MAPS_MAX], mut path: impl FnMut(&[u8])) -> usize {
+    let mut count = 0;
+    let mut line = [0u8; LINE_BYTES];
+    let mut last = [0u8; LINE_BYTES];
+    let mut last_len = 0;
+    let mut len = 0;
+    // SAFETY: own buffers; the descriptor is closed.
+    unsafe {
+        let fd =
+            sys!(libc::SYS_open, c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return 0;
+        }
+        let mut block = [0u8; 4096];
+        loop {
+            let n = sys!(libc::SYS_read, fd, block.as_mut_ptr(), block.len());
+            if n <= 0 {
+                break;
+            }
+            for byte in block.iter().take(n as usize) {
+                if *byte != b'\n' {
+                    if let Some(to) = line.get_mut(len) {
+                        *to = *byte;
+                        len += 1;
+                    }
+                    continue;
+                }
+                let text = line.get(..len).unwrap_or(&[]);
+                len = 0;
+                let name = text.iter().position(|b| *b == b'/' || *b == b'[');
+                let name = name.and_then(|at| text.get(at..)).unwrap_or(&[]);
+                if name.starts_with(b"/") {
+                    if last.get(..last_len) != Some(name) {
+                        path(name);
+                        last_len = name.len();
+                        last[..last_len].copy_from_slice(name);
+                    }
+                    continue;
+                }
+                let kind = match name {
+                    b"[vdso]" => Name::Vdso,
+                    name if name.starts_with(b"[vvar") => Name::Vvar,
+                    _ => continue,
+                };
+                if let (Some(to), Some((start, end))) = (special.get_mut(count), range(text)) {
+                    *to = Map { start, end, name: kind };
+                    count += 1;
+                }
+            }
+        }
+        sys!(libc::SYS_close, fd);
+    }
+    count
+}
+
+fn range(line: &[u8]) -> Option<(u64, u64)> {
+    let mut numbers = [0u64; 2];
+    let mut index = 0;
+    for byte in line {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'-' if index == 0 => {
+                index = 1;
+                continue;
+            }
+            _ => break,
+        };
+        *numbers.get_mut(index)? = numbers.get(index)? << 4 | u64::from(digit);
+    }
+    Some((numbers[0], numbers[1]))
+}

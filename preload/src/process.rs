@@ -1,0 +1,79 @@
+//! Per-process state: what fork copies and vfork must not share.
+#![allow(unsafe_code, reason = "kernel signal actions are plain memory")]
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use log_format::arena::{Mode, ProcEntry};
+
+use crate::arena;
+use crate::cursor::Cursor;
+use crate::writer::Writer;
+
+/// The kernel's `struct sigaction`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SigAction {
+    /// SIG_DFL (0), SIG_IGN (1) or the handler's address.
+    pub handler: u64,
+    /// SA_* flags.
+    pub flags: u64,
+    /// Restorer.
+    pub restorer: u64,
+    /// Signals blocked while the handler runs.
+    pub mask: u64,
+}
+
+/// State of one guest process.
+#[repr(C)]
+pub struct Process {
+    /// Index of its entry in the arena.
+    pub index: u32,
+    /// What the shim does with calls.
+    pub mode: Mode,
+    /// Options of the session ([`log_format::arena::option`]).
+    pub options: u32,
+    /// False: calls are not logged (seeded runs, and after recording stopped).
+    pub logging: bool,
+    /// Threads alive.
+    pub threads: u32,
+    /// Ordinals given to threads so far.
+    pub threads_started: u32,
+    /// Pid as recorded.
+    pub pid: i32,
+    /// Pid in this run.
+    pub real_pid: i32,
+    /// The run token while recording: 0 free, 1 held, 2 held and waited for.
+    pub token: AtomicU32,
+    /// Another thread has waited long for the token.
+    pub wanted: AtomicU32,
+    /// Times the token was taken: lets a giver wait until somebody has it.
+    pub grants: AtomicU32,
+    /// The real tid of the token's holder.
+    pub holder: AtomicU32,
+    /// Replay: ordinal of the thread whose record is the log's head.
+    pub turn: AtomicU32,
+    /// Replay: changed with every change of `turn`; what waiting threads sleep on.
+    pub turn_bell: AtomicU32,
+    /// Steps so far.
+    pub steps: AtomicU64,
+    /// Appends while recording.
+    pub writer: Writer,
+    /// Reads on replay.
+    pub cursor: Cursor,
+    /// What each fd of the session's stdin, stdout, stderr is; see `fds`.
+    pub fds: crate::fds::Fds,
+    /// Actions of signals 1 to 64 as the guest set them.
+    pub actions: [SigAction; 65],
+}
+
+impl Process {
+    /// Its entry in the arena.
+    pub fn entry(&self) -> &'static ProcEntry {
+        arena::proc(self.index)
+    }
+
+    /// True if the call's options include `bit`.
+    pub fn option(&self, bit: u32) -> bool {
+        self.options & bit != 0
+    }
+}

@@ -1,0 +1,234 @@
+//! Recording: perform a call, log it.
+#![allow(unsafe_code, reason = "the guest's calls are performed with the guest's arguments")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::record::{self, Dir, Header, Kind, extra, flag};
+use log_format::table::{self, BufAt, Class, Row};
+
+use crate::arena;
+use crate::fds::What;
+use crate::sys::Guest;
+use crate::thread::{BUFS_MAX, Thread};
+use crate::{entropy, masks, token, trap};
+
+/// A buffer that belongs to no argument: its `arg` number and bytes.
+pub type Extra<'a> = (u8, &'a [u8]);
+
+/// Performs and logs a call of class Recorded, Blocking or Local.
+pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let p = t.process();
+    let nr = u64::from(row.nr);
+    if let Some(len) = seeded_read(t, nr, args) {
+        let ret = if entropy::fill_guest(&mut t.rng, args[1], len) { len as i64 } else { -14 };
+        log(t, Kind::Call, flag::SEEDED, row, args, ret, &[]);
+        return ret;
+    }
+    if transfers_to_output(t, nr, args) {
+        // The bytes would never pass through the guest's memory; EINVAL makes it copy them.
+        let ret = -i64::from(libc::EINVAL);
+        log(t, Kind::Call, 0, row, args, ret, &[]);
+        return ret;
+    }
+    let mut real = *args;
+    let mut mask = [0u64; 3];
+    masks::before(t, nr, &mut real, &mut mask);
+    let output = output_number(t, nr, args);
+    let gives_up = row.class == Class::Blocking && p.threads > 1;
+    if gives_up {
+        log(t, Kind::Yield, 0, row, args, 0, &[]);
+        token::release(p);
+    }
+    let ret = trap::interruptible(nr, &real);
+    if gives_up {
+        token::acquire(t);
+    }
+    let mut flags = if gives_up { flag::COMPLETES } else { 0 };
+    if row.class == Class::Local {
+        flags |= flag::LOCAL;
+    }
+    if let Some((number, which)) = output {
+        let words = [number, which];
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&words[0].to_le_bytes());
+        bytes[8..].copy_from_slice(&words[1].to_le_bytes());
+        log(t, Kind::Call, flags, row, args, ret, &[(extra::OUTPUT, &bytes)]);
+        p.entry().pending_output.store(0, Ordering::Release);
+    } else {
+        log(t, Kind::Call, flags, row, args, ret, &[]);
+    }
+    crate::calls::descriptors::after(t, nr, args, ret);
+    ret
+}
+
+/// Length of a read from a random device that the seed answers.
+fn seeded_read(t: &Thread, nr: u64, args: &[u64; 6]) -> Option<u64> {
+    let p = t.process();
+    let seeded = nr == libc::SYS_read as u64
+        && p.fds.get(args[0]) == What::Random
+        && !p.option(log_format::arena::option::ENTROPY_OS);
+    // The kernel gives at most this much from a random device in one read.
+    const RANDOM_READ_MAX: u64 = 33_554_431;
+    seeded.then_some(args[2].min(RANDOM_READ_MAX))
+}
+
+/// True for a call that moves bytes inside the kernel to the session's output.
+fn transfers_to_output(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
+    let fd = match nr as i64 {
+        libc::SYS_sendfile => args[0],
+        libc::SYS_splice | libc::SYS_copy_file_range => args[2],
+        libc::SYS_tee => args[1],
+        _ => return false,
+    };
+    matches!(t.process().fds.get(fd), What::Stdout | What::Stderr)
+}
+
+/// For a write to the session's stdout or stderr: its number over all processes, and which.
+fn output_number(t: &Thread, nr: u64, args: &[u64; 6]) -> Option<(u64, u64)> {
+    let write = [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_pwrite64];
+    if !write.contains(&(nr as i64)) || !t.process().logging {
+        return None;
+    }
+    let which = match t.process().fds.get(args[0]) {
+        What::Stdout => 1,
+        What::Stderr => 2,
+        _ => return None,
+    };
+    let number = arena::header().output_seq.fetch_add(1, Ordering::AcqRel);
+    t.process().entry().pending_output.store(number + 1, Ordering::Release);
+    Some((number, which))
+}
+
+/// Appends the record of a call, or of one that gives up the token.
+pub fn log(
+    t: &mut Thread,
+    kind: Kind,
+    flags: u8,
+    row: &Row,
+    args: &[u64; 6],
+    ret: i64,
+    extras: &[Extra<'_>],
+) {
+    let p = t.process();
+    if !p.logging {
+        return;
+    }
+    let mut count = 0;
+    if kind == Kind::Call && flags & flag::SEEDED == 0 {
+        let bufs = &mut t.bufs;
+        table::buffers(row, args, ret, &Guest, &mut |buf| {
+            if count < BUFS_MAX
+                && let Some(slot) = bufs.get_mut(count)
+            {
+                *slot = buf;
+                count += 1;
+            }
+        });
+    }
+    append(t, kind, flags, (row.nr, row.args.len()), args, ret, count, extras);
+}
+
+/// Appends the record of a call whose buffers are the first `count` of `t.bufs`.
+#[expect(clippy::too_many_arguments, reason = "the parts of one record")]
+pub fn append(
+    t: &mut Thread,
+    kind: Kind,
+    flags: u8,
+    (nr, nargs): (u16, usize),
+    args: &[u64; 6],
+    ret: i64,
+    count: usize,
+    extras: &[Extra<'_>],
+) {
+    let p = t.process();
+    if !p.logging {
+        return;
+    }
+    let bufs: &[BufAt] = t.bufs.get(..count).unwrap_or(&[]);
+    let mut len = record::HEADER_BYTES + record::CALL_BYTES + nargs * 8;
+    for buf in bufs {
+        len += record::BUF_BYTES + (buf.len as usize).next_multiple_of(8);
+    }
+    for (_, bytes) in extras {
+        len += record::BUF_BYTES + bytes.len().next_multiple_of(8);
+    }
+    let step = p.steps.load(Ordering::Relaxed);
+    if !p.writer.begin(step) {
+        stopped(t);
+        return;
+    }
+    let header = Header { kind, flags, thread: t.ordinal as u16, len: len as u32 };
+    let words = record::call_words(nr, nargs as u8, (count + extras.len()) as u16, ret);
+    p.writer.words(&[header.to_word()]);
+    p.writer.words(&words);
+    p.writer.words(args.get(..nargs).unwrap_or(args));
+    for buf in bufs {
+        p.writer.words(&record::buf_words(buf.len, buf.arg, buf.dir, buf.flags, buf.addr));
+        p.writer.memory(buf.addr, buf.len as usize);
+    }
+    for (arg, bytes) in extras {
+        p.writer.words(&record::buf_words(bytes.len() as u32, *arg, Dir::Extra, 0, 0));
+        p.writer.memory(bytes.as_ptr() as u64, bytes.len());
+    }
+    committed(t);
+}
+
+/// Appends a record whose body is a few words.
+pub fn words(t: &mut Thread, kind: Kind, flags: u8, body: &[u64]) {
+    let p = t.process();
+    if !p.logging {
+        return;
+    }
+    let step = p.steps.load(Ordering::Relaxed);
+    if !p.writer.begin(step) {
+        stopped(t);
+        return;
+    }
+    let len = (record::HEADER_BYTES + body.len() * 8) as u32;
+    let header = Header { kind, flags, thread: t.ordinal as u16, len };
+    p.writer.words(&[header.to_word()]);
+    p.writer.words(body);
+    committed(t);
+}
+
+/// Appends a record whose body is two u32 and bytes (a signal, a note).
+pub fn bytes(t: &mut Thread, kind: Kind, flags: u8, first: [u32; 2], body: &[u8]) {
+    let p = t.process();
+    if !p.logging {
+        return;
+    }
+    let step = p.steps.load(Ordering::Relaxed);
+    if !p.writer.begin(step) {
+        stopped(t);
+        return;
+    }
+    let len = (record::HEADER_BYTES + 8 + body.len().next_multiple_of(8)) as u32;
+    let header = Header { kind, flags, thread: t.ordinal as u16, len };
+    p.writer.words(&[header.to_word(), u64::from(first[0]) | u64::from(first[1]) << 32]);
+    p.writer.memory(body.as_ptr() as u64, body.len());
+    committed(t);
+}
+
+/// Appends a remark.
+pub fn note(t: &mut Thread, code: u32, text: &[u8]) {
+    bytes(t, Kind::Note, 0, [code, text.len() as u32], text);
+}
+
+fn committed(t: &mut Thread) {
+    let p = t.process();
+    p.writer.commit();
+    let steps = p.steps.load(Ordering::Relaxed) + 1;
+    p.steps.store(steps, Ordering::Relaxed);
+    p.entry().steps.store(steps, Ordering::Relaxed);
+}
+
+/// Recording has come to its end (size limit, full disk, no host): the guest goes on without.
+fn stopped(t: &mut Thread) {
+    let p = t.process();
+    p.logging = false;
+    p.entry().dropped.fetch_add(1, Ordering::Relaxed);
+    if p.option(log_format::arena::option::STRICT) {
+        crate::sys::complain(&[b"rr-run: failed to go on recording (--strict-record)\n"]);
+        crate::sys::die(125);
+    }
+}

@@ -1,0 +1,338 @@
+//! Replay: answer a call from the log, and compare it with what was recorded.
+#![allow(unsafe_code, reason = "the output ring")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::arena::{OUTPUT_BYTES, divergence, proc_state};
+use log_format::record::{BUF_INDIRECT, BUF_NOT_COMPARED, Dir, Header, Kind, extra, flag};
+use log_format::table::{Memory, Row, Ty};
+
+use crate::arena;
+use crate::diverge::{self, Difference};
+use crate::sys::{Guest, futex_wait, sys};
+use crate::thread::Thread;
+use crate::{entropy, token};
+
+/// The extra buffers of a recorded call, as far as replay needs them.
+#[derive(Clone, Copy, Default)]
+pub struct Extras {
+    /// Key of the created process.
+    pub child: Option<u64>,
+    /// Identity of a mapped or executed file; its path is in the thread's scratch.
+    pub file: Option<(log_format::record::FileId, usize)>,
+    /// Number and target of a write to the session's output.
+    pub output: Option<(u64, u64)>,
+}
+
+/// Answers a call of class Recorded, Blocking or Refused.
+pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    expect_call(t, row, args).0
+}
+
+/// Consumes the records of a call: gives up the turn where the recording did, compares the
+/// arguments, fills the out-buffers. Its result and extra buffers.
+pub fn expect_call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> (i64, Extras) {
+    let mut header = head(t, u32::from(row.nr), args);
+    if header.kind == Kind::Yield {
+        consume(t, header, row, args);
+        hand_over(t);
+        token::wait_turn(t);
+        header = head(t, u32::from(row.nr), args);
+    }
+    if header.kind != Kind::Call {
+        diverge::report(t, divergence::CALL, u32::from(row.nr), args, Difference::default());
+    }
+    consume(t, header, row, args)
+}
+
+/// Consumes the record that stands before an exec.
+pub fn expect_attempt(t: &mut Thread, row: &Row, args: &[u64; 6]) -> (i64, Extras) {
+    let header = head(t, u32::from(row.nr), args);
+    if header.kind != Kind::Yield {
+        diverge::report(t, divergence::CALL, u32::from(row.nr), args, Difference::default());
+    }
+    consume(t, header, row, args)
+}
+
+/// The header of this thread's next record, notes skipped. Does not return at the log's end.
+pub fn head(t: &mut Thread, nr: u32, args: &[u64; 6]) -> Header {
+    loop {
+        skip_notes(t);
+        let header = peek(t);
+        if header.thread != t.ordinal as u16 {
+            diverge::report(t, divergence::THREAD, nr, args, Difference::default());
+        }
+        if header.kind == Kind::Preempt {
+            // The recording took the token away somewhere before this call.
+            preempted(t);
+            continue;
+        }
+        return header;
+    }
+}
+
+/// Gives the turn up where a `Preempt` record stands, and waits for it.
+fn preempted(t: &mut Thread) {
+    take_words(t);
+    hand_over(t);
+    token::wait_turn(t);
+    take_words(t);
+}
+
+/// Passes over notes at the head.
+pub fn skip_notes(t: &mut Thread) {
+    while peek(t).kind == Kind::Note {
+        take_words(t);
+    }
+}
+
+/// The head's header, or the end of this process.
+pub fn peek(t: &mut Thread) -> Header {
+    match t.process().cursor.peek() {
+        Some(Ok(header)) => header,
+        Some(Err(_)) => {
+            diverge::report(t, divergence::LOG, 0, &[0; 6], Difference::default());
+        }
+        None => end_of_log(t),
+    }
+}
+
+/// The kind and thread of the next record, if there is one.
+pub fn next_kind(t: &mut Thread) -> Option<(Kind, u16, u8)> {
+    match t.process().cursor.peek() {
+        Some(Ok(h)) => Some((h.kind, h.thread, h.flags)),
+        _ => None,
+    }
+}
+
+/// The recorded process was killed here, or executed something that was not intercepted.
+pub fn end_of_log(t: &mut Thread) -> ! {
+    let entry = t.process().entry();
+    entry.state.store(proc_state::EXITED, Ordering::Release);
+    arena::ring();
+    crate::sys::die(0)
+}
+
+/// Gives the turn to the thread of the next record.
+pub fn hand_over(t: &mut Thread) {
+    let next = u32::from(peek(t).thread);
+    token::pass_turn(t.process(), next);
+}
+
+/// Consumes a record without buffers to apply; its first word.
+pub fn take_words(t: &mut Thread) -> u64 {
+    let cursor = &mut t.process().cursor;
+    let Some(Ok(header)) = cursor.peek() else { return 0 };
+    cursor.skip(8);
+    let mut first = 0;
+    let mut left = header.len as usize - 8;
+    if left >= 8 {
+        first = cursor.word();
+        left -= 8;
+    }
+    cursor.skip(left);
+    step(t);
+    first
+}
+
+/// Counts a consumed record; stops where `--until` asks for it.
+pub fn step(t: &mut Thread) {
+    let p = t.process();
+    let steps = p.steps.load(Ordering::Relaxed) + 1;
+    p.steps.store(steps, Ordering::Relaxed);
+    p.entry().steps.store(steps, Ordering::Relaxed);
+    if p.index == 0 {
+        let until = arena::header().until_step.load(Ordering::Relaxed);
+        if until != 0 && steps >= until {
+            diverge::report(t, divergence::UNTIL, 0, &[0; 6], Difference::default());
+        }
+    }
+}
+
+/// Consumes the `Call` or `Yield` record at the head.
+fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, Extras) {
+    let p = t.process();
+    let cursor = &mut p.cursor;
+    cursor.skip(8);
+    let word = cursor.word();
+    let ret = cursor.word() as i64;
+    let (nr, nargs, nbufs) = (word as u16, (word >> 16) as u8, (word >> 24) as u16);
+    let nr_arg = u32::from(row.nr);
+    if nr != row.nr {
+        diverge::report(t, divergence::CALL, nr_arg, args, Difference::default());
+    }
+    let mut recorded = [0u64; 6];
+    for slot in recorded.iter_mut().take(nargs.into()) {
+        *slot = cursor.word();
+    }
+    for (i, arg) in row.args.iter().enumerate() {
+        let bits = compared_bits(arg.ty, args);
+        let (Some(was), Some(is)) = (recorded.get(i), args.get(i)) else { break };
+        if (was ^ is) & bits != 0 {
+            let difference = Difference { arg: i as u32, ..Difference::default() };
+            diverge::report(t, divergence::ARGUMENT, nr_arg, args, difference);
+        }
+    }
+    let mut extras = Extras::default();
+    for _ in 0..nbufs {
+        let word = cursor.word();
+        let addr = cursor.word();
+        let len = word as u32 as usize;
+        let (arg, dir, flags) = ((word >> 32) as u8, (word >> 40) as u8, (word >> 48) as u16);
+        let base = recorded.get(usize::from(arg)).zip(args.get(usize::from(arg)));
+        let here = match base {
+            Some((was, is)) if flags & BUF_INDIRECT == 0 => {
+                addr.wrapping_sub(*was).wrapping_add(*is)
+            }
+            _ => addr,
+        };
+        if dir == Dir::Out as u8 {
+            cursor.to_guest(here, len);
+        } else if dir == Dir::In as u8 {
+            if flags & BUF_NOT_COMPARED != 0 {
+                cursor.skip(len);
+            } else if let Some(offset) = cursor.differs(here, len) {
+                let difference = Difference {
+                    arg: arg.into(),
+                    offset,
+                    addr: here,
+                    len: len as u64,
+                    ..Difference::default()
+                };
+                diverge::report(t, divergence::BUFFER, nr_arg, args, difference);
+            }
+        } else {
+            take_extra(t, arg, len, &mut extras);
+        }
+        let cursor = &mut t.process().cursor;
+        cursor.skip(len.next_multiple_of(8) - len);
+    }
+    let process = t.process();
+    if header.flags & flag::SEEDED != 0 && ret > 0 {
+        // getrandom(buf, ...) and read(fd, buf, ...) of a random device.
+        let to = if row.nr == libc::SYS_read as u16 { args[1] } else { args[0] };
+        entropy::fill_guest(&mut t.rng, to, ret as u64);
+    }
+    if let Some((number, which)) = extras.output {
+        show(process.index, row, args, ret, number, which);
+    }
+    step(t);
+    (ret, extras)
+}
+
+fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
+    let cursor = &mut t.process().cursor;
+    match arg {
+        extra::CHILD if len == 8 => extras.child = Some(cursor.word()),
+        extra::OUTPUT if len == 16 => extras.output = Some((cursor.word(), cursor.word())),
+        extra::FILE if len >= log_format::record::FILE_ID_BYTES && extras.file.is_none() => {
+            let id = crate::files::read_id(cursor);
+            let path = len - log_format::record::FILE_ID_BYTES;
+            let room = t.scratch.len() - 1;
+            if let Some(to) = t.scratch.get_mut(..path.min(room)) {
+                cursor.bytes(to);
+            }
+            cursor.skip(path - path.min(room));
+            if let Some(end) = t.scratch.get_mut(path.min(room)) {
+                *end = 0;
+            }
+            extras.file = Some((id, path.min(room)));
+        }
+        _ => cursor.skip(len),
+    }
+}
+
+/// Bits of an argument that must be equal in both runs.
+fn compared_bits(ty: Ty, args: &[u64; 6]) -> u64 {
+    match ty {
+        // The third argument of fcntl is a number unless the command takes a lock.
+        Ty::Fcntl if !matches!(args[1], 5..=7 | 36..=38) => 0xffff_ffff,
+        ty => ty.compared_bits(),
+    }
+}
+
+/// Sends what a write put out to the host, in the order of the recording.
+fn show(index: u32, row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64) {
+    let header = arena::header();
+    loop {
+        let bell = header.output_bell.load(Ordering::Acquire);
+        if header.output_seq.load(Ordering::Acquire) >= number {
+            break;
+        }
+        futex_wait(&header.output_bell, bell, 1000, true);
+        if !arena::host_lives() {
+            crate::sys::die(1);
+        }
+    }
+    let _ = index;
+    if ret > 0 {
+        if row.args.get(1).is_some_and(|a| matches!(a.ty, Ty::IovIn(_))) {
+            let mut left = ret as u64;
+            for i in 0..args[2].min(1024) {
+                let at = args[1] + i * 16;
+                let (base, len) = (Guest.u64(at).unwrap_or(0), Guest.u64(at + 8).unwrap_or(0));
+                let len = len.min(left);
+                left -= len;
+                frame(which, base, len);
+            }
+        } else {
+            frame(which, args[1], ret as u64);
+        }
+    }
+    header.output_seq.store(number + 1, Ordering::Release);
+    header.output_bell.fetch_add(1, Ordering::AcqRel);
+    crate::sys::futex_wake(&header.output_bell, u32::MAX >> 1, true);
+    arena::ring();
+}
+
+/// Largest part of one write put into the ring at once.
+const FRAME_BYTES_MAX: u64 = OUTPUT_BYTES as u64 / 4;
+
+fn frame(which: u64, mut addr: u64, mut len: u64) {
+    let header = arena::header();
+    while len > 0 {
+        let part = len.min(FRAME_BYTES_MAX);
+        let need = 8 + part.next_multiple_of(8);
+        let written = header.output_written.load(Ordering::Acquire);
+        loop {
+            let bell = header.output_bell.load(Ordering::Acquire);
+            let read = header.output_read.load(Ordering::Acquire);
+            if written - read + need <= OUTPUT_BYTES as u64 {
+                break;
+            }
+            arena::ring();
+            futex_wait(&header.output_bell, bell, 100, true);
+            if !arena::host_lives() {
+                crate::sys::die(1);
+            }
+        }
+        let word = which | part << 32;
+        ring_copy(written, &raw const word as u64, 8);
+        ring_copy(written + 8, addr, part);
+        header.output_written.store(written + need, Ordering::Release);
+        addr += part;
+        len -= part;
+    }
+}
+
+fn ring_copy(at: u64, from: u64, len: u64) {
+    let start = (at % OUTPUT_BYTES as u64) as usize;
+    let first = (len as usize).min(OUTPUT_BYTES - start);
+    // SAFETY: both parts lie inside the ring; a fault in the guest's memory is caught.
+    unsafe {
+        let ring = arena::output();
+        crate::sys::copy_checked(ring.add(start), from as *const u8, first);
+        crate::sys::copy_checked(ring, (from + first as u64) as *const u8, len as usize - first);
+    }
+}
+
+/// Waits for ever: the host ends this process.
+pub fn park() -> ! {
+    loop {
+        // SAFETY: pause takes no argument.
+        unsafe { sys!(libc::SYS_pause) };
+        if !arena::host_lives() {
+            crate::sys::die(1);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Ways into the shim and out of it: the SIGSYS trap, the symbols' entry, and the exit.
+//!
+//! A trapped syscall goes like this. The kernel raises SIGSYS; [`on_sigsys`] copies the guest's
+//! registers to the thread's block, points the interrupted context at `rr_trap_entry` on the
+//! shim's own stack and returns, so that no signal frame stays while the call is handled.
+//! `rr_trap_entry` saves the vector state, calls [`crate::dispatch::rr_dispatch`], and
+//! `rr_exit` puts every register back.
+#![allow(unsafe_code, reason = "entry and exit")]
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+use crate::thread::{Regs, Thread, current, entry};
+
+macro_rules! at {
+    ($field:ident) => {
+        offset_of!(Thread, regs) + offset_of!(Regs, $field)
+    };
+}
+
+global_asm!(
+    // Nonzero once the constructor has run; before, symbols make plain syscalls.
+    ".section .data.rr_ready, \"aw\"",
+    ".globl rr_ready",
+    ".hidden rr_ready",
+    "rr_ready: .long 0",
+    ".text",
+    ".globl rr_trap_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".globl rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
+    ".hidden rr_trap_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".hidden rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
+    // -- from SIGSYS: all of gs:regs is filled, rsp is the shim's stack.
+    "rr_trap_entry:",
+    "cld",
+    "mov rbx, gs:[0]",
+    "mov rcx, [rbx + {XSAVE}]",
+    "mov eax, [rbx + {XMASK}]",
+    "mov edx, [rbx + {XMASK} + 4]",
+    "xsave64 [rcx]",
+    "mov rdi, rbx",
+    "call {dispatch}",
+    // -- leave with vectors and registers from the thread's block.
+    "rr_exit_vectors:",
+    "mov rbx, gs:[0]",
+    "mov rcx, [rbx + {XSAVE}]",
+    "mov eax, [rbx + {XMASK}]",
+    "mov edx, [rbx + {XMASK} + 4]",
+    "xrstor64 [rcx]",
+    "rr_exit:",
+    "push qword ptr gs:[{RFLAGS}]",
+    "popfq",
+    "mov r8, gs:[{R8}]",
+    "mov r9, gs:[{R9}]",
+    "mov r10, gs:[{R10}]",
+    "mov r11, gs:[{R11}]",
+    "mov r12, gs:[{R12}]",
+    "mov r13, gs:[{R13}]",
+    "mov r14, gs:[{R14}]",
+    "mov r15, gs:[{R15}]",
+    "mov rdi, gs:[{RDI}]",
+    "mov rsi, gs:[{RSI}]",
+    "mov rbp, gs:[{RBP}]",
+    "mov rbx, gs:[{RBX}]",
+    "mov rdx, gs:[{RDX}]",
+    "mov rax, gs:[{RAX}]",
+    "mov rcx, gs:[{RCX}]",
+    "mov rsp, gs:[{RSP}]",
+    "jmp qword ptr gs:[{RIP}]",
+    // -- from a hooked libc function: number in eax, arguments as the kernel takes them.
+    "rr_symbol_restart:",
+    "rr_symbol_entry:",
+    "cmp dword ptr [rip + rr_ready], 0",
+    "je 8f",
+    "lea r11, [rip + rr_symbol_return]",
+    "mov dword ptr gs:[{ENTRY}], {SYMBOL}",
+    "jmp 7f",
+    "8:",
+    "syscall",
+    "jmp rr_symbol_return",
+    "rr_raw_restart:",
+    "rr_raw_entry:",
+    "cmp dword ptr [rip + rr_ready], 0",
+    "je 9f",
+    "lea r11, [rip + rr_raw_return]",
+    "mov dword ptr gs:[{ENTRY}], {RAW}",
+    "7:",
+    "mov gs:[{RIP}], r11",
+    "mov gs:[{RAX}], rax",
+    "mov gs:[{RDI}], rdi",
+    "mov gs:[{RSI}], rsi",
+    "mov gs:[{RDX}], rdx",
+    "mov gs:[{R10}], r10",
+    "mov gs:[{R8}], r8",
+    "mov gs:[{R9}], r9",
+    "mov gs:[{RBX}], rbx",
+    "mov gs:[{RBP}], rbp",
+    "mov gs:[{R12}], r12",
+    "mov gs:[{R13}], r13",
+    "mov gs:[{R14}], r14",
+    "mov gs:[{R15}], r15",
+    "mov gs:[{RSP}], rsp",
+    "mov rdi, gs:[0]",
+    "mov rsp, gs:[{SHIM_SP}]",
+    "call {dispatch}",
+    "cmp dword ptr gs:[{RESUME}], 0",
+    "jne rr_exit",
+    "mov rax, gs:[{RAX}]",
+    "mov r11, gs:[{RIP}]",
+    "mov rsp, gs:[{RSP}]",
+    "jmp r11",
+    "9:",
+    "syscall",
+    "rr_raw_return:",
+    "ret",
+    // -- errno's convention.
+    "rr_symbol_return:",
+    "cmp rax, -4095",
+    "jae 6f",
+    "ret",
+    "6:",
+    "push rbx",
+    "mov rbx, rax",
+    "neg ebx",
+    "mov rax, [rip + __errno_location@GOTPCREL]",
+    "test rax, rax",
+    "je 5f",
+    "call rax",
+    "mov [rax], ebx",
+    "5:",
+    "mov rax, -1",
+    "pop rbx",
+    "ret",
+    ".weak __errno_location",
+    // -- return from the shim's own signal handlers.
+    "rr_restorer:",
+    "mov eax, 15",
+    "syscall",
+    dispatch = sym crate::dispatch::rr_dispatch,
+    XSAVE = const offset_of!(Thread, xsave),
+    XMASK = const offset_of!(Thread, xmask),
+    ENTRY = const offset_of!(Thread, entry),
+    RESUME = const offset_of!(Thread, resume),
+    SHIM_SP = const offset_of!(Thread, shim_sp),
+    SYMBOL = const entry::SYMBOL,
+    RAW = const entry::RAW,
+    R8 = const at!(r8), R9 = const at!(r9), R10 = const at!(r10), R11 = const at!(r11),
+    R12 = const at!(r12), R13 = const at!(r13), R14 = const at!(r14), R15 = const at!(r15),
+    RDI = const at!(rdi), RSI = const at!(rsi), RBP = const at!(rbp), RBX = const at!(rbx),
+    RDX = const at!(rdx), RAX = const at!(rax), RCX = const at!(rcx), RSP = const at!(rsp),
+    RIP = const at!(rip), RFLAGS = const at!(rflags),
+);
+
+// A syscall that a signal can interrupt without being lost: between the check of `pending` and
+// the instruction, the signal handler moves the thread to the abort path.
+global_asm!(
+    ".globl rr_call_begin, rr_call_end, rr_call_abort, rr_call",
+    ".hidden rr_call_begin, rr_call_end, rr_call_abort, rr_call",
+    "rr_call:", // rdi: number, rsi: arguments
+    "mov rax, rdi",
+    "mov rdi, [rsi]",
+    "mov rdx, [rsi + 16]",
+    "mov r10, [rsi + 24]",
+    "mov r8, [rsi + 32]",
+    "mov r9, [rsi + 40]",
+    "mov rsi, [rsi + 8]",
+    "rr_call_begin:",
+    "cmp dword ptr gs:[{PENDING}], 0",
+    "jne rr_call_abort",
+    "syscall",
+    "rr_call_end:",
+    "ret",
+    "rr_call_abort:",
+    "mov rax, -512",
+    "ret",
+    PENDING = const offset_of!(Thread, pending),
+);
+
+// clone and its kin: the child continues on its own block, whose address is in r12.
+global_asm!(
+    ".globl rr_clone",
+    ".hidden rr_clone",
+    "rr_clone:", // rdi: number, rsi: arguments, rdx: block of the child
+    "push r12",
+    "mov r12, rdx",
+    "mov rax, rdi",
+    "mov rdi, [rsi]",
+    "mov rdx, [rsi + 16]",
+    "mov r10, [rsi + 24]",
+    "mov r8, [rsi + 32]",
+    "mov r9, [rsi + 40]",
+    "mov rsi, [rsi + 8]",
+    "syscall",
+    "test rax, rax",
+    "je 2f",
+    "pop r12",
+    "ret",
+    "2:",
+    "mov rdi, r12",
+    "mov rsp, [r12 + {SHIM_SP}]",
+    "xor ebp, ebp",
+    "call {child}",
+    "jmp rr_exit_vectors",
+    SHIM_SP = const offset_of!(Thread, shim_sp),
+    child = sym crate::calls::threads::rr_child,
+);
+
+// A thread's last instructions: nothing of its stack is touched once it is gone for others.
+global_asm!(
+    ".globl rr_leave",
+    ".hidden rr_leave",
+    "rr_leave:", // rdi: the token word, rsi: exit status
+    "mov r13, rsi",
+    "mov r12, rdi",
+    "test rdi, rdi",
+    "je 3f",
+    "xor eax, eax",
+    "xchg [r12], eax",
+    "cmp eax, 2",
+    "jne 3f",
+    "mov eax, 202", // futex(token, FUTEX_WAKE_PRIVATE, 1)
+    "mov esi, 129",
+    "mov edx, 1",
+    "syscall",
+    "3:",
+    "mov eax, 60",
+    "mov rdi, r13",
+    "syscall",
+    "ud2",
+);
+
+#[expect(improper_ctypes, reason = "the assembly only passes the address on")]
+unsafe extern "C" {
+    static rr_ready: u32;
+    fn rr_trap_entry();
+    fn rr_symbol_restart();
+    fn rr_raw_restart();
+    fn rr_restorer();
+    fn rr_call(nr: u64, args: *const u64) -> i64;
+    fn rr_clone(nr: u64, args: *const u64, child: *mut Thread) -> i64;
+    fn rr_leave(token: *const u32, status: u64) -> !;
+    static rr_call_begin: u8;
+    static rr_call_end: u8;
+    static rr_call_abort: u8;
+    // Provided by the linker.
+    static __ehdr_start: u8;
+    static etext: u8;
+}
+
+/// Result of a call that must be made again after a handler has run (the kernel's ERESTARTSYS).
+pub const RESTART: i64 = -512;
+
+/// A syscall that returns [`RESTART`] if a signal is pending or arrives before it starts.
+pub fn interruptible(nr: u64, args: &[u64; 6]) -> i64 {
+    // SAFETY: a syscall on behalf of the guest, with the guest's arguments.
+    unsafe { rr_call(nr, args.as_ptr()) }
+}
+
+/// If a signal found `rip` before or at the syscall of [`interruptible`]: where to go instead.
+pub fn abort_call(rip: u64) -> Option<u64> {
+    let begin = &raw const rr_call_begin as u64;
+    let end = &raw const rr_call_end as u64;
+    (begin..end).contains(&rip).then_some(&raw const rr_call_abort as u64)
+}
+
+/// Creates a thread or process that starts in [`crate::calls::threads::rr_child`].
+///
+/// # Safety
+/// `child` must be a block that no other thread uses; the arguments must make the child start
+/// with the caller's stack pointer (no stack of its own), which it leaves at once.
+pub unsafe fn clone(nr: u64, args: &[u64; 6], child: *mut Thread) -> i64 {
+    // SAFETY: as the caller vouches.
+    unsafe { rr_clone(nr, args.as_ptr(), child) }
+}
+
+/// Gives the token up and ends the calling thread.
+///
+/// # Safety
+/// `token` is null or the process's token, held by the caller.
+pub unsafe fn leave(token: *const u32, status: u64) -> ! {
+    // SAFETY: as the caller vouches.
+    unsafe { rr_leave(token, status) }
+}
+
+/// Start and length of the shim's text: what syscall user dispatch lets through.
+pub fn text() -> (u64, u64) {
+    let start = &raw const __ehdr_start as u64;
+    (start, &raw const etext as u64 - start)
+}
+
+/// True if `addr` lies in the shim.
+pub fn in_shim(addr: u64) -> bool {
+    let (start, len) = text();
+    addr.wrapping_sub(start) < len
+}
+
+/// Opens the symbols' way into the shim.
+pub fn set_ready() {
+    // SAFETY: the word lies in the shim's data and is only read elsewhere.
+    unsafe { (&raw const rr_ready).cast_mut().write_volatile(1) };
+}
+
+/// Address of the restorer for the shim's own handlers.
+pub fn restorer() -> u64 {
+    rr_restorer as *const () as u64
+}
+
+/// Puts the thread's registers back to the start of its call, to make it again.
+pub fn rewind(t: &mut Thread, nr: u64) {
+    const SYSCALL_BYTES: u64 = 2;
+    t.regs.rax = nr;
+    match t.entry {
+        entry::TRAP => t.regs.rip -= SYSCALL_BYTES,
+        entry::SYMBOL => t.regs.rip = rr_symbol_restart as *const () as u64,
+        _ => t.regs.rip = rr_raw_restart as *const () as u64,
+    }
+}
+
+/// Where a signal handler sends a thread that has to make a call for a trapped instruction.
+pub fn trap_entry() -> u64 {
+    rr_trap_entry as *const () as u64
+}
+
+/// Start of `ucontext_t.uc_mcontext.gregs`, and of what follows, in the kernel's layout.
+pub mod uc {
+    /// uc_stack: address, flags, size.
+    pub const STACK: usize = 16;
+    /// gregs[23] in the order of [`crate::thread::Regs`], then segments, error, trap number,
+    /// old mask and cr2.
+    pub const GREGS: usize = 40;
+    /// Pointer to the floating point state.
+    pub const FPSTATE: usize = 224;
+    /// uc_sigmask.
+    pub const SIGMASK: usize = 296;
+    /// Bytes of the kernel's `struct ucontext`.
+    pub const BYTES: usize = 304;
+}
+
+/// si_code of a dispatched syscall.
+const SYS_USER_DISPATCH: i32 = 2;
+
+/// The handler of SIGSYS.
+///
+/// # Safety
+/// Called by the kernel with a valid siginfo and ucontext.
+pub unsafe extern "C" fn on_sigsys(sig: i32, info: *mut u8, context: *mut u8) {
+    // SAFETY: the kernel gives valid pointers; %gs is set on every thread that can get here.
+    unsafe {
+        let code = info.add(8).cast::<i32>().read();
+        let gregs = context.add(uc::GREGS).cast::<Regs>();
+        if code != SYS_USER_DISPATCH {
+            crate::signals::on_signal(sig, info, context);
+            return;
+        }
+        let t = &mut *current();
+        t.regs = *gregs;
+        t.entry = entry::TRAP;
+        (*gregs).rip = rr_trap_entry as *const () as u64;
+        (*gregs).rsp = t.shim_sp;
+    }
+}

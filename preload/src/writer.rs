@@ -1,0 +1,161 @@
+//! Appends records to the process's stream of slots.
+#![allow(unsafe_code, reason = "copies into the mapped slots")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::arena::{self as layout, SLOT_BYTES, slot_state, stop};
+
+use crate::arena;
+use crate::sys::{copy_checked, futex_wait};
+
+/// Longest wait for a free slot before the host is looked for, milliseconds.
+const WAIT_MS: u64 = 100;
+
+/// Where the next byte goes.
+pub struct Writer {
+    base: *mut u8,
+    pos: usize,
+    slot: u32,
+    proc: u32,
+    /// Set when recording stopped for good.
+    pub stopped: bool,
+}
+
+impl Writer {
+    /// A writer for the process entry `proc`, which continues the entry's current slot.
+    pub fn new(proc: u32) -> Writer {
+        let entry = arena::proc(proc);
+        let mut writer =
+            Writer { base: core::ptr::null_mut(), pos: SLOT_BYTES, slot: 0, proc, stopped: false };
+        if let Some(slot) = entry.slot.load(Ordering::Acquire).checked_sub(1) {
+            writer.slot = slot;
+            writer.base = arena::slot_data(slot);
+            writer.pos = arena::slot(slot).committed.load(Ordering::Acquire) as usize;
+        }
+        writer
+    }
+
+    /// Bytes that fit without a new slot.
+    #[inline(always)]
+    pub fn room(&self) -> usize {
+        SLOT_BYTES - self.pos
+    }
+
+    /// Must be called before each record: makes sure there is a slot, and notes the record as
+    /// the slot's first if it is. False: recording has stopped.
+    pub fn begin(&mut self, step: u64) -> bool {
+        if self.stopped || arena::header().stop.load(Ordering::Relaxed) != stop::NO {
+            self.stopped = true;
+            return false;
+        }
+        if self.room() == 0 && !self.next_slot() {
+            return false;
+        }
+        let slot = arena::slot(self.slot);
+        if slot.first_record.load(Ordering::Relaxed) == SLOT_BYTES as u32 {
+            slot.first_step.store(step, Ordering::Relaxed);
+            slot.first_record.store(self.pos as u32, Ordering::Release);
+        }
+        true
+    }
+
+    /// Appends words.
+    #[inline(always)]
+    pub fn words(&mut self, words: &[u64]) {
+        for word in words {
+            if self.room() == 0 && !self.next_slot() {
+                return;
+            }
+            // SAFETY: positions are multiples of eight and below SLOT_BYTES; the slot is ours.
+            unsafe { self.base.add(self.pos).cast::<u64>().write(*word) };
+            self.pos += 8;
+        }
+    }
+
+    /// Appends `len` bytes from memory that may be the guest's, padded to a multiple of eight;
+    /// unreadable bytes become zero.
+    pub fn memory(&mut self, mut from: u64, len: usize) {
+        let mut left = len;
+        while left > 0 {
+            if self.room() == 0 && !self.next_slot() {
+                return;
+            }
+            let part = left.min(self.room());
+            // SAFETY: the slot has room for `part` bytes; a fault in the source is caught.
+            unsafe {
+                let to = self.base.add(self.pos);
+                if !copy_checked(to, from as *const u8, part) {
+                    core::ptr::write_bytes(to, 0, part);
+                }
+            }
+            self.pos += part;
+            from += part as u64;
+            left -= part;
+        }
+        // Slots end at multiples of eight, so the padding always fits where the data ended.
+        while !self.pos.is_multiple_of(8) {
+            // SAFETY: as above.
+            unsafe { self.base.add(self.pos).write(0) };
+            self.pos += 1;
+        }
+    }
+
+    /// Makes all that was appended visible: the record is in the log from here on.
+    #[inline(always)]
+    pub fn commit(&mut self) {
+        if !self.stopped {
+            arena::slot(self.slot).committed.store(self.pos as u32, Ordering::Release);
+        }
+    }
+
+    /// Hands the current slot over and takes a free one.
+    fn next_slot(&mut self) -> bool {
+        if self.stopped {
+            return false;
+        }
+        let entry = arena::proc(self.proc);
+        let header = arena::header();
+        if !self.base.is_null() {
+            let slot = arena::slot(self.slot);
+            slot.committed.store(SLOT_BYTES as u32, Ordering::Release);
+            entry.slot.store(0, Ordering::Release);
+            slot.state.store(slot_state::FULL, Ordering::Release);
+            layout::push(&header.full, self.slot, arena::slot);
+            arena::ring();
+        }
+        let index = loop {
+            let bell = header.host_bell.load(Ordering::Acquire);
+            if header.stop.load(Ordering::Relaxed) != stop::NO {
+                break None;
+            }
+            if let Some(index) = layout::pop(&header.free, arena::slot) {
+                break Some(index);
+            }
+            arena::ring();
+            futex_wait(&header.host_bell, bell, WAIT_MS, true);
+            if !arena::host_lives() {
+                header.stop.store(stop::HOST_GONE, Ordering::Release);
+                break None;
+            }
+        };
+        let Some(index) = index else {
+            self.stopped = true;
+            self.base = core::ptr::null_mut();
+            self.pos = SLOT_BYTES;
+            return false;
+        };
+        let slot = arena::slot(index);
+        slot.proc.store(self.proc, Ordering::Relaxed);
+        slot.key.store(entry.key.load(Ordering::Relaxed), Ordering::Relaxed);
+        slot.seq.store(entry.slots_started.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        slot.committed.store(0, Ordering::Relaxed);
+        slot.first_record.store(SLOT_BYTES as u32, Ordering::Relaxed);
+        slot.first_step.store(0, Ordering::Relaxed);
+        slot.state.store(slot_state::FILLING, Ordering::Release);
+        entry.slot.store(index + 1, Ordering::Release);
+        self.slot = index;
+        self.base = arena::slot_data(index);
+        self.pos = 0;
+        true
+    }
+}
