@@ -63,7 +63,7 @@ pub extern "C" fn rr_dispatch(t: &mut Thread) {
 
 fn route(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
     let replays = t.process().mode == Mode::Replay;
-    match row.class {
+    match row.class_of(args) {
         Class::Own => calls::own(t, row, args),
         Class::Refused => {
             if replays {

@@ -165,8 +165,8 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
     for slot in recorded.iter_mut().take(nargs.into()) {
         *slot = cursor.word();
     }
-    for (i, arg) in row.args.iter().enumerate() {
-        let bits = compared_bits(arg.ty, args);
+    for i in 0..row.args.len() {
+        let bits = row.compared_bits(i, args);
         let (Some(was), Some(is)) = (recorded.get(i), args.get(i)) else { break };
         if (was ^ is) & bits != 0 {
             let difference = Difference { arg: i as u32, ..Difference::default() };
@@ -239,15 +239,6 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
             extras.file = Some((id, path.min(room)));
         }
         _ => cursor.skip(len),
-    }
-}
-
-/// Bits of an argument that must be equal in both runs.
-fn compared_bits(ty: Ty, args: &[u64; 6]) -> u64 {
-    match ty {
-        // The third argument of fcntl is a number unless the command takes a lock.
-        Ty::Fcntl if !matches!(args[1], 5..=7 | 36..=38) => 0xffff_ffff,
-        ty => ty.compared_bits(),
     }
 }
 
