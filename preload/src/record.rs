@@ -34,7 +34,9 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let mut mask = [0u64; 3];
     masks::before(t, nr, &mut real, &mut mask);
     let output = output_number(t, nr, args);
-    let gives_up = row.class_of(args) == Class::Blocking && p.threads > 1;
+    // A write to the session's output keeps the token: its number and its place in the log must
+    // be in the same order.
+    let gives_up = row.class_of(args) == Class::Blocking && p.threads > 1 && output.is_none();
     if gives_up {
         log(t, Kind::Yield, 0, row, args, 0, &[]);
         token::release(p);

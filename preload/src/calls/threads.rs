@@ -413,9 +413,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
             super::time::trap_tsc();
         }
         super::process::begin_thread(t);
-        if t.process().mode != Mode::Replay {
-            signals::apply_mask(t);
-        }
+        signals::apply_mask(t);
         return;
     }
     let p = t.process();
