@@ -15,6 +15,7 @@
 //! 7. [`cli`] has one file per subcommand; `show` and others read events by [`log::Events`].
 
 pub mod cli;
+pub mod decode;
 pub mod error;
 pub mod log;
 pub mod session;

@@ -219,6 +219,10 @@ fn message(
     let name = word(0);
     let name_len = u64::from(mem.u32(addr.wrapping_add(8)).unwrap_or(0)).min(SOCKADDR_MAX);
     let control = word(32);
+    // First the header, from which a reader tells the name from the data. Its flags may be unset
+    // when sending.
+    let flags = if dir == Dir::In { BUF_INDIRECT | BUF_NOT_COMPARED } else { BUF_INDIRECT };
+    one(dir, flags, addr, MSGHDR_BYTES);
     if name != 0 {
         let len = if dir == Dir::In { sockaddr_len(name, name_len, mem) } else { name_len };
         one(dir, BUF_INDIRECT, name, len);
@@ -226,9 +230,6 @@ fn message(
     iovecs(word(16), word(24), transferred, mem, |at, len| one(dir, BUF_INDIRECT, at, len));
     if control != 0 {
         one(dir, BUF_INDIRECT | BUF_NOT_COMPARED, control, word(40).min(65536));
-    }
-    if dir == Dir::Out {
-        one(Dir::Out, BUF_INDIRECT, addr, MSGHDR_BYTES);
     }
 }
 

@@ -66,7 +66,7 @@ macro_rules! sets {
 sets! {
     /// open(2).
     Open => file::OPEN,
-    /// Calls that take only O_NONBLOCK and O_CLOEXEC.
+    /// Calls that create descriptors and take but a few of open's flags.
     FdCreate => file::FD_CREATE,
     /// fcntl(F_SETFD).
     FdFlags => file::FD_FLAGS,

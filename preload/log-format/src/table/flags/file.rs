@@ -11,7 +11,7 @@ pub(super) const OPEN: &[FlagName] = flags! {
 };
 
 pub(super) const FD_CREATE: &[FlagName] = flags! {
-    0o4000 O_NONBLOCK, 0o2000000 O_CLOEXEC,
+    0o4000 O_NONBLOCK, 0o40000 O_DIRECT, 0o2000000 O_CLOEXEC,
 };
 
 pub(super) const FD_FLAGS: &[FlagName] = flags! {

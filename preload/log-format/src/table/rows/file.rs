@@ -73,9 +73,9 @@ pub(super) const ROWS: &[Row] = rows! {
     436 close_range: Recorded (first: Uint, last: Uint, flags: Flags(FlagSet::CloseRange)) -> Int;
     32 dup: Recorded (oldfd: Fd) -> Fd;
     33 dup2: Recorded (oldfd: Fd, newfd: Fd) -> Fd;
-    292 dup3: Recorded (oldfd: Fd, newfd: Fd, flags: Flags(FlagSet::Open)) -> Fd;
+    292 dup3: Recorded (oldfd: Fd, newfd: Fd, flags: Flags(FlagSet::FdCreate)) -> Fd;
     22 pipe: Recorded (pipefd: Out(Fixed(8), I32)) -> Int;
-    293 pipe2: Recorded (pipefd: Out(Fixed(8), I32), flags: Flags(FlagSet::Open)) -> Int;
+    293 pipe2: Recorded (pipefd: Out(Fixed(8), I32), flags: Flags(FlagSet::FdCreate)) -> Int;
     72 fcntl: Blocking (fd: Fd, cmd: Flags(FlagSet::Fcntl), arg: FCNTL_ARG) -> Int;
     73 flock: Blocking (fd: Fd, operation: Flags(FlagSet::FlockOp)) -> Int;
 
