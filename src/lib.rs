@@ -17,5 +17,7 @@
 pub mod cli;
 pub mod decode;
 pub mod error;
+pub mod launch;
 pub mod log;
+pub mod record;
 pub mod session;

@@ -9,6 +9,9 @@
 //! <store>/<name>/files/<identity>   kept copies of files that were mapped or executed
 //! ```
 
+pub mod facts;
+pub mod finish;
+pub mod hashes;
 pub mod manifest;
 pub mod store;
 

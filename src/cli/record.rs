@@ -1,9 +1,12 @@
 //! `rr-run record`, and `rr-run run`, which only seeds.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use super::StoreArgs;
 use crate::error::{Error, Result};
+use crate::log::drain::Limits;
+use crate::record;
 use crate::session::manifest::{Entropy, Time};
 
 /// Run a program and record it into a new session.
@@ -22,6 +25,9 @@ pub(super) struct Record {
     /// End recording (not the program) when the session has this size, for example 500M
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
+    /// Go on in a new log file at this size
+    #[arg(long, value_name = "SIZE", default_value = "1G", hide = true)]
+    rotate: String,
     /// Seconds to wait for background processes after the program's end
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     linger: f64,
@@ -49,6 +55,9 @@ struct Guest {
     /// Which clock the program sees
     #[arg(long, value_name = "CLOCK", default_value = "real")]
     time: Time,
+    /// Trap and log rdtsc, for programs that read it themselves (slower clocks)
+    #[arg(long)]
+    trap_tsc: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -60,7 +69,21 @@ impl Record {
     /// # Errors
     /// The program can't be recorded, or the session not be written.
     pub(super) fn run(self) -> Result<u8> {
-        Err(Error::Usage("'record' is not there yet".into()))
+        let linger = Duration::try_from_secs_f64(self.linger)
+            .map_err(|e| Error::Usage(format!("--linger {}: {e}", self.linger)))?;
+        let size = |text: &Option<String>| text.as_deref().map(size_bytes).transpose();
+        let recording = record::Recording {
+            guest: self.guest.into_guest(),
+            name: self.name,
+            limits: Limits {
+                compress: self.compress,
+                rotate_bytes: size_bytes(&self.rotate)?,
+                size_bytes_max: size(&self.max_size)?.unwrap_or(0),
+            },
+            linger,
+            strict: self.strict_record,
+        };
+        record::record(&self.store.store()?, &recording)
     }
 }
 
@@ -70,6 +93,48 @@ impl Run {
     /// # Errors
     /// The program can't be run.
     pub(super) fn run(self) -> Result<u8> {
-        Err(Error::Usage("'run' is not there yet".into()))
+        record::run_seeded(&self.guest.into_guest())
+    }
+}
+
+impl Guest {
+    fn into_guest(self) -> record::Guest {
+        record::Guest {
+            command: self.command,
+            seed: self.seed,
+            entropy: self.entropy,
+            time: self.time,
+            trap_tsc: self.trap_tsc,
+        }
+    }
+}
+
+/// Bytes of a size such as `500M`; K, M, G, T are powers of 1024.
+fn size_bytes(text: &str) -> Result<u64> {
+    let wrong = || Error::Usage(format!("'{text}' is no size, which looks like 500M"));
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_suffixes() {
+        assert_eq!(size_bytes("500M").unwrap(), 500 << 20);
+        assert_eq!(size_bytes("7").unwrap(), 7);
+        for bad in ["", "M", "5X", "-1", "99999999999T"] {
+            assert!(size_bytes(bad).is_err(), "{bad}");
+        }
     }
 }

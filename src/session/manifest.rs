@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use text::unhex;
 pub use text::{ByteText, hex64};
 
 /// A session's manifest.
@@ -87,6 +88,10 @@ pub struct Options {
     pub linger_seconds: f64,
     /// A failure to record ends the guest.
     pub strict: bool,
+    /// `rdtsc` was trapped and logged.
+    pub trap_tsc: bool,
+    /// Monotonic clock of `time: frozen`, nanoseconds; its wall clock is `started_ns`.
+    pub frozen_mono_ns: u64,
     /// Address space randomisation was off, as an exact process replay needs.
     pub aslr_off: bool,
 }
@@ -118,6 +123,8 @@ pub enum Time {
 pub struct Program {
     /// Arguments, the program's name first.
     pub argv: Vec<ByteText>,
+    /// File name as given to execve.
+    pub filename: ByteText,
     /// The file that was executed, absolute.
     pub executable: ByteText,
     /// Identity of that file, the name of a kept copy.

@@ -1,0 +1,7 @@
+//! Starting guests: the shim, the environment, the program, its process tree.
+
+pub mod elf;
+pub mod environment;
+pub mod setup;
+pub mod shim;
+pub mod spawn;

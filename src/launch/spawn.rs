@@ -1,0 +1,216 @@
+//! Starting the root guest, and what the host does about signals meanwhile.
+#![expect(unsafe_code, reason = "code between fork and exec, and signal dispositions")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::sys::personality::{self, Persona};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+
+/// How the root guest is started.
+#[derive(Debug)]
+pub struct Spawn {
+    /// File name given to execve.
+    pub filename: CString,
+    /// Arguments, the program's name first.
+    pub argv: Vec<CString>,
+    /// Environment.
+    pub env: Vec<CString>,
+    /// On replay: what the recording had.
+    pub replay: Option<Recorded>,
+}
+
+/// Attributes of the recorded process, taken on for a replay.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Resource limits: which, soft, hard.
+    pub rlimits: Vec<(Resource, u64, u64)>,
+}
+
+/// Turns address space randomisation off for programs started by this thread; false if the
+/// machine refuses that.
+pub fn turn_aslr_off() -> bool {
+    personality::get()
+        .and_then(|old| personality::set(old | Persona::ADDR_NO_RANDOMIZE))
+        .and_then(|_| personality::get())
+        .is_ok_and(|now| now.contains(Persona::ADDR_NO_RANDOMIZE))
+}
+
+/// Starts the guest; its pid.
+///
+/// # Errors
+/// [`Error::NotExecutable`] if the kernel refuses the program, or the system's.
+pub fn spawn(spawn: &Spawn, signals: &Signals) -> Result<Pid> {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    // Addresses as numbers, because the closure must be Send; they stay valid: `spawn` is
+    // borrowed until the child has executed or failed.
+    let (argv, envp) = (pointers(&spawn.argv), pointers(&spawn.env));
+    let (argv_at, envp_at) = (argv.as_ptr() as usize, envp.as_ptr() as usize);
+    let filename_at = spawn.filename.as_ptr() as usize;
+    let (umask, rlimits) = match &spawn.replay {
+        Some(recorded) => (Some(recorded.umask), recorded.rlimits.clone()),
+        None => (None, Vec::new()),
+    };
+    let replay = spawn.replay.is_some();
+    let signals = signals.original.clone();
+    // The name given here is never executed: the closure executes the program itself, because
+    // Command sorts the environment.
+    let mut command = Command::new("/");
+    if let Some(recorded) = &spawn.replay {
+        command.current_dir(&recorded.cwd).stdin(Stdio::null()).stdout(Stdio::null());
+    }
+    let before_exec = move || -> io::Result<()> {
+        if replay {
+            // The terminal's signals are the host's affair, and nothing outlives the host.
+            nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        }
+        if let Some(umask) = umask {
+            nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
+        }
+        for (resource, soft, hard) in &rlimits {
+            // A limit above this process's own can't be had: the log answers what the guest asks.
+            let _ = setrlimit(*resource, *soft, *hard);
+        }
+        signals.restore();
+        // SAFETY: the three addresses are those of NUL-terminated strings and NULL-terminated
+        // arrays that the parent keeps alive while it waits for this child to execute; the child
+        // has a copy of that memory.
+        unsafe {
+            libc::execve(
+                filename_at as *const libc::c_char,
+                argv_at as *const *const libc::c_char,
+                envp_at as *const *const libc::c_char,
+            );
+        }
+        Err(io::Error::last_os_error())
+    };
+    // SAFETY: the closure runs between fork and exec and makes only system calls: no allocation,
+    // no lock. Its captures were allocated before the fork.
+    unsafe { command.pre_exec(before_exec) };
+    let path = super::environment::path(spawn.filename.as_bytes());
+    match command.spawn() {
+        // The caller waits for the process by its pid.
+        Ok(child) => Ok(Pid::from_raw(child.id() as i32)),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOEXEC | libc::EACCES | libc::ENOENT)) => {
+            Err(Error::NotExecutable { path, reason: e.to_string() })
+        }
+        Err(e) => Err(Error::file("start", &path)(e)),
+    }
+}
+
+/// Signals as they were when the host started: guests get them so.
+#[derive(Clone, Debug)]
+struct Original {
+    mask: SigSet,
+    ignored: Vec<Signal>,
+}
+
+impl Original {
+    fn restore(&self) {
+        for signal in HANDLED {
+            let handler = match self.ignored.contains(&signal) {
+                true => SigHandler::SigIgn,
+                false => SigHandler::SigDfl,
+            };
+            let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+            // SAFETY: ignoring or defaulting runs no code of ours.
+            let _ = unsafe { sigaction(signal, &action) };
+        }
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
+    }
+}
+
+/// Signals whose treatment the host changes for itself.
+const HANDLED: [Signal; 5] =
+    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
+
+/// The host's own treatment of signals.
+pub struct Signals {
+    original: Original,
+    /// Pid that signals go to; 0 before it runs.
+    guest: Arc<AtomicI32>,
+    /// Last signal the host got; 0 none.
+    got: Arc<AtomicI32>,
+}
+
+impl Signals {
+    /// Takes over signals. While recording, the terminal sends SIGINT and SIGQUIT to the guest
+    /// as well, so the host ignores them, and passes SIGTERM and SIGHUP on. Otherwise (`forward`
+    /// is false) the signals are only noted, for [`Signals::got`], and `noted` is called.
+    ///
+    /// To be called before other threads start, which inherit the mask.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn take(forward: bool, noted: impl Fn() + Send + 'static) -> Result<Signals> {
+        let failed = |e: nix::Error| Error::io("take over signals")(e.into());
+        let mut ignored = Vec::new();
+        for signal in HANDLED {
+            let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action runs no code of ours.
+            let old = unsafe { sigaction(signal, &action) }.map_err(failed)?;
+            if matches!(old.handler(), SigHandler::SigIgn) {
+                ignored.push(signal);
+            }
+        }
+        let mut waited = SigSet::empty();
+        waited.add(Signal::SIGTERM);
+        waited.add(Signal::SIGHUP);
+        waited.add(Signal::SIGINT);
+        waited.add(Signal::SIGQUIT);
+        let mut mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&waited), Some(&mut mask)).map_err(failed)?;
+        let guest = Arc::new(AtomicI32::new(0));
+        let got = Arc::new(AtomicI32::new(0));
+        let (to, last) = (guest.clone(), got.clone());
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                while let Ok(signal) = waited.wait() {
+                    let pid = to.load(Ordering::Acquire);
+                    let terminal = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
+                    if forward && pid > 0 && !terminal {
+                        let _ = kill(Pid::from_raw(pid), signal);
+                    }
+                    if !forward {
+                        last.store(signal as i32, Ordering::Release);
+                        noted();
+                    }
+                }
+            })
+            .map_err(Error::io("start a thread"))?;
+        Ok(Signals { original: Original { mask, ignored }, guest, got })
+    }
+
+    /// From now on signals go to this process.
+    pub fn forward_to(&self, pid: Pid) {
+        self.guest.store(pid.as_raw(), Ordering::Release);
+    }
+
+    /// The guest is gone: its pid may soon be another's.
+    pub fn forward_to_none(&self) {
+        self.guest.store(0, Ordering::Release);
+    }
+
+    /// Number of the last signal noted, if any.
+    pub fn got(&self) -> Option<i32> {
+        Some(self.got.load(Ordering::Acquire)).filter(|n| *n != 0)
+    }
+}

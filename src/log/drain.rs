@@ -1,0 +1,315 @@
+//! The host's side of recording: moves full slots from the arena into the session.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use log_format::arena::{SLOT_COUNT, proc_state, slot_state, stop};
+
+use super::chunk::{Encoder, Place};
+use super::map::{ArenaMap, ring};
+use super::scan::Scan;
+use super::table::Table;
+use super::writer::Writer;
+use crate::error::{Error, Result};
+
+/// Free slots kept ready for guests.
+const FREE_SLOTS_MIN: u32 = 32;
+/// Slots allocated at most, beside two for each guest: guests that log faster than the host
+/// drains then wait for it, instead of filling the disk with arena.
+const SLOTS_SHARED_MAX: u32 = 256;
+
+/// Limits and form of what is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// zstd level; 0 = not compressed.
+    pub compress: i32,
+    /// Size at which a process's log goes on in a new file, bytes.
+    pub rotate_bytes: u64,
+    /// Size of all logs at which recording stops, bytes; 0 = no limit.
+    pub size_bytes_max: u64,
+}
+
+/// One process's log and what was seen in it.
+#[derive(Debug)]
+pub struct Drained {
+    /// Its files.
+    pub writer: Writer,
+    /// What passed by.
+    pub scan: Scan,
+    /// Pid, as its entry says.
+    pub pid: i32,
+    /// Parent's key, as its entry says.
+    pub parent_key: u64,
+    /// Which child of its parent, as its entry says.
+    pub ordinal: u32,
+    /// Whether it ended in an orderly way.
+    pub exited: bool,
+    /// Records it could not log.
+    pub dropped: u64,
+    /// An output number that it took and never logged.
+    pub hole: Option<u64>,
+}
+
+/// Moves slots into the session's files.
+pub struct Drain {
+    arena: Arc<ArenaMap>,
+    session: PathBuf,
+    limits: Limits,
+    encoder: Encoder,
+    /// Slots that have disk space: those below this number.
+    allocated: u32,
+    /// Processes seen so far, by key.
+    drained: BTreeMap<u64, Drained>,
+    /// Guests alive.
+    pub table: Table,
+    raw: Vec<u8>,
+    failure: Option<String>,
+}
+
+impl Drain {
+    /// A drain of `arena` into the session in the directory `session`.
+    ///
+    /// # Errors
+    /// No memory for the compressor.
+    pub fn new(arena: Arc<ArenaMap>, session: &Path, limits: Limits) -> Result<Drain> {
+        Ok(Drain {
+            arena,
+            session: session.to_owned(),
+            limits,
+            encoder: Encoder::new(limits.compress).map_err(Error::io("set up compression"))?,
+            allocated: 0,
+            drained: BTreeMap::new(),
+            table: Table::default(),
+            raw: Vec::new(),
+            failure: None,
+        })
+    }
+
+    /// Takes over what a killed host had written of a process.
+    pub fn adopt(&mut self, key: u64, writer: Writer, scan: Scan) {
+        let start = scan.start;
+        let drained = Drained {
+            writer,
+            pid: start.map_or(0, |s| s.pid),
+            parent_key: start.map_or(0, |s| s.parent_key),
+            ordinal: start.map_or(0, |s| s.ordinal),
+            exited: scan.exit.is_some(),
+            scan,
+            dropped: 0,
+            hole: None,
+        };
+        self.drained.insert(key, drained);
+    }
+
+    /// Gives guests free slots, so that there are always some ready.
+    ///
+    /// # Errors
+    /// A full disk, before the first guest; later the recording is stopped instead.
+    pub fn provide_slots(&mut self) -> Result<()> {
+        let guests = self.table.guests().count() as u32;
+        let limit = (SLOTS_SHARED_MAX + 2 * guests).min(SLOT_COUNT as u32);
+        let slots = self.arena.slots().iter().take(self.allocated as usize);
+        let mut free =
+            slots.filter(|s| s.state.load(Ordering::Acquire) == slot_state::FREE).count() as u32;
+        let mut added = false;
+        while free < FREE_SLOTS_MIN && self.allocated < limit {
+            if let Err(e) = self.arena.allocate_slot(self.allocated) {
+                if self.allocated == 0 {
+                    return Err(Error::io("reserve disk space for the log")(e));
+                }
+                // Guests still have the slots there are; they go round as they are drained.
+                break;
+            }
+            self.arena.push_free(self.allocated);
+            self.allocated += 1;
+            free += 1;
+            added = true;
+        }
+        if added {
+            ring(&self.arena.header().host_bell);
+        }
+        Ok(())
+    }
+
+    /// One round: writes full slots, and the last slots of processes that have ended.
+    ///
+    /// Failure to write stops the recording, not the guests: see [`Drain::stopped`].
+    pub fn round(&mut self) {
+        let _ = self.provide_slots();
+        self.table.update(&self.arena);
+        self.take_full();
+        let ended: Vec<usize> = self
+            .table
+            .guests()
+            .filter(|(_, g)| g.gone || g.state == proc_state::EXITED)
+            .map(|(index, _)| index)
+            .collect();
+        for index in ended {
+            self.take_ended(index);
+        }
+    }
+
+    /// The last round: takes also what processes have logged that still run. They are no longer
+    /// recorded after it.
+    pub fn finish(&mut self) {
+        self.round();
+        let all: Vec<usize> = self.table.guests().map(|(index, _)| index).collect();
+        for index in all {
+            if let Some(entry) = self.arena.procs().get(index) {
+                self.take_rest(entry.key.load(Ordering::Acquire), index);
+            }
+        }
+    }
+
+    /// What was recorded of each process, by key.
+    pub fn into_drained(self) -> BTreeMap<u64, Drained> {
+        self.drained
+    }
+
+    /// Why recording stopped, if it did: one of `log_format::arena::stop`'s values and, for a
+    /// failure of the system, its message.
+    pub fn stopped(&self) -> (u32, Option<&str>) {
+        (self.arena.header().stop.load(Ordering::Acquire), self.failure.as_deref())
+    }
+
+    /// Tells guests to go on without recording, and wakes those that wait for a slot.
+    pub fn stop(&self, why: u32) {
+        let word = &self.arena.header().stop;
+        let _ = word.compare_exchange(stop::NO, why, Ordering::AcqRel, Ordering::Acquire);
+        ring(&self.arena.header().host_bell);
+    }
+
+    /// Writes the slots on the full list.
+    fn take_full(&mut self) {
+        let mut slots = self.arena.take_all(&self.arena.header().full);
+        let arena = self.arena.clone();
+        slots.sort_by_key(|s| {
+            let slot = arena.slot(*s);
+            (slot.key.load(Ordering::Relaxed), slot.seq.load(Ordering::Relaxed))
+        });
+        for slot in slots {
+            self.write(slot);
+        }
+    }
+
+    /// Writes what an ended process has left, and frees its entry.
+    fn take_ended(&mut self, index: usize) {
+        let arena = self.arena.clone();
+        let Some(entry) = arena.procs().get(index) else { return };
+        let key = entry.key.load(Ordering::Acquire);
+        let state = entry.state.load(Ordering::Acquire);
+        if entry.slot.load(Ordering::Acquire) != 0 || state == proc_state::LIVE {
+            self.take_rest(key, index);
+            entry.slot.store(0, Ordering::Release);
+        }
+        let gone = self.table.guests().any(|(i, g)| i == index && g.gone);
+        if gone {
+            self.table.remove(&arena, index);
+        }
+    }
+
+    /// Writes every slot of a process, full or not, and notes how it ended.
+    fn take_rest(&mut self, key: u64, index: usize) {
+        // A slot that is on the list must not be taken twice.
+        self.take_full();
+        let arena = self.arena.clone();
+        let mut slots: Vec<(u32, u32)> = Vec::new();
+        for (number, slot) in arena.slots().iter().enumerate() {
+            let state = slot.state.load(Ordering::Acquire);
+            if matches!(state, slot_state::FILLING | slot_state::FULL)
+                && slot.key.load(Ordering::Acquire) == key
+            {
+                slots.push((slot.seq.load(Ordering::Acquire), number as u32));
+            }
+        }
+        slots.sort_unstable();
+        for (_, slot) in slots {
+            self.write(slot);
+        }
+        let Some(entry) = arena.procs().get(index) else { return };
+        let pending = entry.pending_output.load(Ordering::Acquire).checked_sub(1);
+        let dropped = entry.dropped.load(Ordering::Acquire);
+        let exited = entry.state.load(Ordering::Acquire) == proc_state::EXITED;
+        let drained = self.process(key, Some(index));
+        drained.dropped = dropped;
+        drained.exited = exited;
+        // Logged, and killed before it could say so: no hole.
+        drained.hole = pending.filter(|n| !exited && drained.scan.last_output != Some(*n));
+    }
+
+    fn process(&mut self, key: u64, index: Option<usize>) -> &mut Drained {
+        let entry = index.and_then(|i| self.arena.procs().get(i));
+        let entry = entry.filter(|e| e.key.load(Ordering::Acquire) == key);
+        let session = &self.session;
+        let drained = self.drained.entry(key).or_insert_with(|| Drained {
+            writer: Writer::new(session, key),
+            scan: Scan::default(),
+            pid: 0,
+            parent_key: 0,
+            ordinal: 0,
+            exited: false,
+            dropped: 0,
+            hole: None,
+        });
+        if let Some(entry) = entry
+            && drained.pid == 0
+        {
+            drained.pid = entry.pid.load(Ordering::Acquire);
+            drained.parent_key = entry.parent_key.load(Ordering::Acquire);
+            drained.ordinal = entry.ordinal.load(Ordering::Acquire);
+        }
+        drained
+    }
+
+    /// Writes one slot into its process's log and gives it back.
+    fn write(&mut self, number: u32) {
+        let arena = self.arena.clone();
+        let slot = arena.slot(number);
+        let committed = slot.committed.load(Ordering::Acquire) as usize;
+        let place = Place {
+            key: slot.key.load(Ordering::Acquire),
+            seq: slot.seq.load(Ordering::Acquire),
+            first_record: slot.first_record.load(Ordering::Acquire),
+            first_step: slot.first_step.load(Ordering::Acquire),
+        };
+        let proc = slot.proc.load(Ordering::Acquire) as usize;
+        let mut raw = std::mem::take(&mut self.raw);
+        arena.read_slot(number, committed, &mut raw);
+        self.store(place, proc, &raw);
+        self.raw = raw;
+        arena.forget(number);
+        arena.push_free(number);
+        ring(&arena.header().host_bell);
+    }
+
+    fn store(&mut self, place: Place, proc: usize, raw: &[u8]) {
+        let limits = self.limits;
+        let total: u64 = match limits.size_bytes_max {
+            0 => 0,
+            _ => self.drained.values().map(|d| d.writer.stored_bytes).sum(),
+        };
+        self.process(place.key, Some(proc));
+        let Some(drained) = self.drained.get_mut(&place.key) else { return };
+        // A slot that was written before the host was killed, or one behind a gap.
+        if raw.is_empty() || place.seq != drained.writer.frames {
+            return;
+        }
+        if self.failure.is_some() {
+            return;
+        }
+        if limits.size_bytes_max != 0 && total >= limits.size_bytes_max {
+            self.stop(stop::SIZE_LIMIT);
+            return;
+        }
+        let written = drained.writer.append(&mut self.encoder, place, raw, limits.rotate_bytes);
+        match written {
+            Ok(()) => drained.scan.feed(raw),
+            Err(e) => {
+                self.failure = Some(e.to_string());
+                self.stop(stop::DISK_FULL);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The arena in the host's memory: the only place where the host touches shared memory.
+#![expect(unsafe_code, reason = "memory shared with other processes can't be borrowed otherwise")]
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use log_format::arena::{
+    self, ARENA_BYTES, ArenaHeader, OUTPUT_AT, OUTPUT_BYTES, PROC_COUNT, PROCS_AT, ProcEntry,
+    SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SlotHeader,
+};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
+use rustix::fs::FallocateFlags;
+use rustix::thread::futex;
+
+use crate::error::{Error, Result};
+
+/// A mapped arena.
+pub struct ArenaMap {
+    map: MmapRaw,
+    file: File,
+}
+
+impl ArenaMap {
+    /// Creates the arena file at `path`, readable by its owner only, sparse and all zero.
+    ///
+    /// # Errors
+    /// The system's; a file that exists is one.
+    pub fn create(path: &Path) -> Result<ArenaMap> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(Error::file("create", path))?;
+        file.set_len(ARENA_BYTES as u64).map_err(Error::file("resize", path))?;
+        ArenaMap::map(file, path)
+    }
+
+    /// Maps the arena that a killed host left behind.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not one, [`Error::SessionNewer`], or the system's.
+    pub fn open(path: &Path) -> Result<ArenaMap> {
+        let file =
+            File::options().read(true).write(true).open(path).map_err(Error::file("open", path))?;
+        let size = file.metadata().map_err(Error::file("read", path))?.len();
+        let kept = "what stands in the log files is readable";
+        if size != ARENA_BYTES as u64 {
+            return Err(Error::damaged(path, format!("it has {size} bytes"), kept));
+        }
+        let arena = ArenaMap::map(file, path)?;
+        let version = arena.header().version.load(Ordering::Acquire);
+        if arena.header().magic.load(Ordering::Acquire) != arena::MAGIC {
+            return Err(Error::damaged(path, "it is no arena", kept));
+        }
+        if version > log_format::VERSION {
+            let path = path.to_owned();
+            return Err(Error::SessionNewer { path, found: version, known: log_format::VERSION });
+        }
+        Ok(arena)
+    }
+
+    fn map(file: File, path: &Path) -> Result<ArenaMap> {
+        let map =
+            MmapOptions::new().len(ARENA_BYTES).map_raw(&file).map_err(Error::file("map", path))?;
+        Ok(ArenaMap { map, file })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &ArenaHeader {
+        // SAFETY: the mapping has ARENA_BYTES bytes, begins page-aligned with the header, lives
+        // as long as `self`, and every field is atomic: writes of other processes are allowed.
+        unsafe { &*self.map.as_ptr().cast::<ArenaHeader>() }
+    }
+
+    /// All process entries.
+    pub fn procs(&self) -> &[ProcEntry] {
+        // SAFETY: PROC_COUNT entries stand at PROCS_AT inside the mapping, aligned to 64 as
+        // PROCS_AT is; all their fields are atomic, and any bits are valid.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(PROCS_AT).cast(), PROC_COUNT) }
+    }
+
+    /// The process entries that have ever been used.
+    pub fn procs_used(&self) -> &[ProcEntry] {
+        let used = self.header().procs_used.load(Ordering::Acquire) as usize;
+        &self.procs()[..used.min(PROC_COUNT)]
+    }
+
+    /// All slot headers.
+    pub fn slots(&self) -> &[SlotHeader] {
+        // SAFETY: as for `procs`: SLOT_COUNT headers of atomics stand at SLOTS_AT, aligned to 64.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(SLOTS_AT).cast(), SLOT_COUNT) }
+    }
+
+    /// The header of one slot; slot numbers come from lists, which hold only valid ones.
+    pub fn slot(&self, slot: u32) -> &SlotHeader {
+        &self.slots()[slot as usize % SLOT_COUNT]
+    }
+
+    /// Copies the first `len` bytes of a slot into `out`, replacing its content.
+    pub fn read_slot(&self, slot: u32, len: usize, out: &mut Vec<u8>) {
+        let len = len.min(SLOT_BYTES);
+        out.clear();
+        out.resize(len, 0);
+        let at = arena::slot_offset(slot as usize % SLOT_COUNT);
+        // SAFETY: the slot lies inside the mapping and `out` has `len` bytes of its own. Guests
+        // do not change committed bytes; one that did all the same would spoil its own log.
+        unsafe { std::ptr::copy_nonoverlapping(self.map.as_ptr().add(at), out.as_mut_ptr(), len) }
+    }
+
+    /// Copies `bytes` (at most a slot) to the start of a slot.
+    pub fn write_slot(&self, slot: u32, bytes: &[u8]) {
+        let len = bytes.len().min(SLOT_BYTES);
+        let at = arena::slot_offset(slot as usize % SLOT_COUNT);
+        // SAFETY: the slot lies inside the mapping; it was taken from the free list, so no other
+        // process touches it before it is queued.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(at), len) }
+    }
+
+    /// Copies bytes of the output ring, from `position` on (counted since the start).
+    pub fn read_output(&self, position: u64, out: &mut [u8]) {
+        let base = self.map.as_ptr().wrapping_add(OUTPUT_AT);
+        for (i, byte) in out.iter_mut().enumerate() {
+            let at = (position as usize).wrapping_add(i) % OUTPUT_BYTES;
+            // SAFETY: `at` is below OUTPUT_BYTES, so the byte lies inside the mapping; the shim
+            // does not write it before `output_read` has passed it.
+            *byte = unsafe { base.add(at).read_volatile() };
+        }
+    }
+
+    /// Drops a slot's pages from the host's resident memory; the file keeps them.
+    pub fn forget(&self, slot: u32) {
+        let at = arena::slot_offset(slot as usize % SLOT_COUNT);
+        // SAFETY: MADV_DONTNEED on a shared file mapping loses no data, pages are read again from
+        // the page cache. The range is page-aligned and inside the mapping. Failure is harmless.
+        let _ =
+            unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, at, SLOT_BYTES) };
+    }
+
+    /// Reserves disk space for everything before the first slot.
+    ///
+    /// # Errors
+    /// The system's: a full disk.
+    pub fn allocate_headers(&self) -> std::io::Result<()> {
+        self.fallocate(0, arena::DATA_AT)
+    }
+
+    /// Reserves disk space for one slot, so that writing to it can't fail.
+    ///
+    /// # Errors
+    /// The system's: a full disk.
+    pub fn allocate_slot(&self, slot: u32) -> std::io::Result<()> {
+        self.fallocate(arena::slot_offset(slot as usize), SLOT_BYTES)
+    }
+
+    fn fallocate(&self, at: usize, len: usize) -> std::io::Result<()> {
+        let flags = FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(self.file.as_fd(), flags, at as u64, len as u64) {
+            // A file system without fallocate: pages are allocated when they are written.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    /// Pops a slot from the free list.
+    pub fn pop_free(&self) -> Option<u32> {
+        arena::pop(&self.header().free, |slot| self.slot(slot))
+    }
+
+    /// Puts a slot on the free list and wakes who waits for one.
+    pub fn push_free(&self, slot: u32) {
+        self.slot(slot).state.store(arena::slot_state::FREE, Ordering::Release);
+        arena::push(&self.header().free, slot, |slot| self.slot(slot));
+    }
+
+    /// Takes the whole list with this head; the slots, newest first.
+    pub fn take_all(&self, head: &AtomicU64) -> Vec<u32> {
+        let mut old = head.load(Ordering::Acquire);
+        loop {
+            let empty = (old >> 32).wrapping_add(1) << 32;
+            match head.compare_exchange_weak(old, empty, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        let mut taken = Vec::new();
+        let mut next = old as u32;
+        // A damaged list could be a ring.
+        while let Some(slot) = next.checked_sub(1).filter(|s| (*s as usize) < SLOT_COUNT)
+            && taken.len() < SLOT_COUNT
+        {
+            taken.push(slot);
+            next = self.slot(slot).next.load(Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+/// Sleeps until `word` is no longer `seen`, somebody wakes it, or the time is over.
+pub fn wait(word: &AtomicU32, seen: u32, timeout: Duration) {
+    let timeout = rustix::time::Timespec::try_from(timeout).ok();
+    // All ends of the wait are alike: the caller looks again.
+    let _ = futex::wait(word, futex::Flags::empty(), seen, timeout.as_ref());
+}
+
+/// Adds one to `word` and wakes all who wait on it.
+pub fn ring(word: &AtomicU32) {
+    word.fetch_add(1, Ordering::AcqRel);
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+}
+
+/// Stores a NUL-terminated text; false if it does not fit.
+pub fn set_text(field: &[AtomicU8], text: &[u8]) -> bool {
+    if text.len() >= field.len() || text.contains(&0) {
+        return false;
+    }
+    for (to, from) in field.iter().zip(text.iter().chain(std::iter::once(&0))) {
+        to.store(*from, Ordering::Relaxed);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_give_back_what_was_pushed_and_slots_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("arena");
+        let arena = ArenaMap::create(&path).unwrap();
+        for slot in 0..5 {
+            arena.allocate_slot(slot).unwrap();
+            arena.push_free(slot);
+        }
+        assert_eq!(arena.pop_free(), Some(4));
+        assert_eq!(arena.take_all(&arena.header().free), [3, 2, 1, 0]);
+        assert_eq!(arena.pop_free(), None);
+        arena.write_slot(4095, b"hello");
+        arena.forget(4095);
+        let mut out = Vec::new();
+        arena.read_slot(4095, 5, &mut out);
+        assert_eq!(out, b"hello");
+        assert!(matches!(ArenaMap::open(&path), Err(Error::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_text_that_does_not_fit_is_refused() {
+        let field = [const { AtomicU8::new(1) }; 4];
+        assert!(set_text(&field, b"abc") && !set_text(&field, b"abcd") && !set_text(&field, b"\0"));
+    }
+}

@@ -1,0 +1,265 @@
+//! What the manifest says of a process, gathered from its log while it passes by.
+
+use std::collections::{BTreeMap, HashMap};
+
+use log_format::record::{self, Dir, FILE_ID_BYTES, FileId, Header, Kind, Record, extra, note};
+
+/// Larger records are counted by their header only: they carry data, not files or arguments.
+const RECORD_BYTES_PARSED: usize = 4 << 20;
+/// execve and execveat, whose strings are the arguments of a program.
+const EXECVE: u16 = 59;
+const EXECVEAT: u16 = 322;
+
+/// Gathers facts from one process's stream, given piece by piece.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Bytes of a record whose rest has not come yet.
+    carry: Vec<u8>,
+    /// Bytes still to pass over.
+    skip: u64,
+    /// Whether the stream made no sense at some point; nothing is gathered after it.
+    pub broken: bool,
+    /// Complete records.
+    pub events: u64,
+    /// Complete records by kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// Notes by code.
+    pub notes: BTreeMap<&'static str, u64>,
+    /// Files mapped or executed, by identity.
+    pub files: HashMap<u64, SeenFile>,
+    /// Arguments of the last program executed.
+    pub argv: Vec<Vec<u8>>,
+    /// Pid, parent's key and ordinal, of the first start.
+    pub start: Option<Start>,
+    /// Images started after the first.
+    pub execs: u32,
+    /// Status of the exit record, as wait(2) gives it.
+    pub exit: Option<i32>,
+    /// Last output number logged.
+    pub last_output: Option<u64>,
+}
+
+/// A file named in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenFile {
+    /// Its identity; flags are those of all mentions together.
+    pub id: FileId,
+    /// Its path.
+    pub path: Vec<u8>,
+}
+
+/// Who a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Recorded pid.
+    pub pid: i32,
+    /// Parent's key.
+    pub parent_key: u64,
+    /// Which child of the parent.
+    pub ordinal: u32,
+}
+
+/// A kind's name in manifests and reports.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Start => "start",
+        Kind::Call => "call",
+        Kind::Yield => "yield",
+        Kind::Clock => "clock",
+        Kind::Tsc => "tsc",
+        Kind::Signal => "signal",
+        Kind::ThreadStart => "thread_start",
+        Kind::ThreadExit => "thread_exit",
+        Kind::Exit => "exit",
+        Kind::Preempt => "preempt",
+        Kind::Note => "note",
+        Kind::Shared => "shared",
+    }
+}
+
+/// A note's name in manifests and reports.
+pub fn note_name(code: u32) -> &'static str {
+    match code {
+        note::REFUSED => "refused",
+        note::OPAQUE => "opaque",
+        note::UNKNOWN => "unknown",
+        note::NOT_KEPT => "not_kept",
+        note::SHARED_MEMORY => "shared_memory",
+        note::UNSUPPORTED => "unsupported",
+        _ => "other",
+    }
+}
+
+impl Scan {
+    /// Takes the next piece of the stream.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.broken {
+            if self.skip > 0 {
+                let passed = self.skip.min(bytes.len() as u64);
+                self.skip -= passed;
+                bytes = &bytes[passed as usize..];
+                self.events += u64::from(self.skip == 0);
+                continue;
+            }
+            if !self.carry.is_empty() {
+                bytes = self.complete_carry(bytes);
+                continue;
+            }
+            match whole_record(bytes) {
+                Ok(Some(len)) => {
+                    self.record(&bytes[..len]);
+                    bytes = &bytes[len..];
+                }
+                Ok(None) => {
+                    self.hold(bytes);
+                    return;
+                }
+                Err(record::Malformed::Incomplete) => {
+                    self.carry.extend_from_slice(bytes);
+                    return;
+                }
+                Err(_) => self.broken = true,
+            }
+        }
+    }
+
+    /// Bytes of an incomplete record at the end of what was fed.
+    pub fn cut_bytes(&self) -> u64 {
+        self.carry.len() as u64 + u64::from(self.skip > 0)
+    }
+
+    /// Adds bytes to the incomplete record; what is left of them.
+    fn complete_carry<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let wanted =
+            match self.carry.first_chunk().map(|w| Header::from_word(u64::from_le_bytes(*w))) {
+                None => record::HEADER_BYTES,
+                Some(Ok(header)) => header.len as usize,
+                Some(Err(_)) => {
+                    self.broken = true;
+                    return &[];
+                }
+            };
+        let missing = wanted.saturating_sub(self.carry.len()).min(bytes.len());
+        let (now, rest) = bytes.split_at(missing);
+        self.carry.extend_from_slice(now);
+        let carry = std::mem::take(&mut self.carry);
+        match whole_record(&carry) {
+            Ok(Some(_)) => self.record(&carry),
+            Ok(None) => self.hold(&carry),
+            Err(record::Malformed::Incomplete) => self.carry = carry,
+            Err(_) => self.broken = true,
+        }
+        rest
+    }
+
+    /// Keeps the beginning of a record, or passes over it if it is too large to matter.
+    fn hold(&mut self, bytes: &[u8]) {
+        let header = bytes.first_chunk().map(|w| Header::from_word(u64::from_le_bytes(*w)));
+        let Some(Ok(header)) = header else {
+            self.broken = true;
+            return;
+        };
+        if header.len as usize <= RECORD_BYTES_PARSED {
+            self.carry.extend_from_slice(bytes);
+        } else {
+            *self.kinds.entry(kind_name(header.kind)).or_default() += 1;
+            self.skip = u64::from(header.len) - bytes.len() as u64;
+        }
+    }
+
+    fn record(&mut self, bytes: &[u8]) {
+        let Ok(record) = Record::parse(bytes) else {
+            self.broken = true;
+            return;
+        };
+        self.events += 1;
+        *self.kinds.entry(kind_name(record.header.kind)).or_default() += 1;
+        match record.header.kind {
+            Kind::Start | Kind::Call => self.call(&record),
+            Kind::Exit => self.exit = record.value().map(|v| v as i32),
+            Kind::Note => {
+                if let Some((code, _)) = record.note() {
+                    *self.notes.entry(note_name(code)).or_default() += 1;
+                }
+            }
+            Kind::Yield
+            | Kind::Clock
+            | Kind::Tsc
+            | Kind::Signal
+            | Kind::ThreadStart
+            | Kind::ThreadExit
+            | Kind::Preempt
+            | Kind::Shared => {}
+        }
+    }
+
+    fn call(&mut self, record: &Record<'_>) {
+        let Ok(call) = record.call() else { return };
+        if record.header.kind == Kind::Start && self.start.is_some() {
+            self.execs += 1;
+        }
+        for buf in call.bufs().flatten().filter(|b| b.dir == Dir::Extra) {
+            match buf.arg {
+                extra::FILE => self.file(buf.bytes),
+                extra::OUTPUT => {
+                    self.last_output = buf.bytes.first_chunk().map(|w| u64::from_le_bytes(*w));
+                }
+                extra::START if self.start.is_none() => self.start = start(buf.bytes),
+                _ => {}
+            }
+        }
+        let argv_arg = match (record.header.kind, call.nr) {
+            (Kind::Call, EXECVE) => 1,
+            (Kind::Call, EXECVEAT) => 2,
+            _ => return,
+        };
+        let strings = call.bufs().flatten().filter(|b| b.dir == Dir::In && b.arg == argv_arg);
+        // A failed exec leaves the program as it was.
+        if call.ret >= 0 {
+            self.argv =
+                strings.map(|b| b.bytes.strip_suffix(b"\0").unwrap_or(b.bytes).to_vec()).collect();
+        }
+    }
+
+    fn file(&mut self, bytes: &[u8]) {
+        let Some((id, path)) = file_id(bytes) else { return };
+        let seen =
+            self.files.entry(id.identity).or_insert_with(|| SeenFile { id, path: path.to_vec() });
+        seen.id.flags |= id.flags;
+    }
+}
+
+/// Length of the record at the start of `bytes` if it is there as a whole.
+fn whole_record(bytes: &[u8]) -> Result<Option<usize>, record::Malformed> {
+    let word = bytes.first_chunk().ok_or(record::Malformed::Incomplete)?;
+    let len = Header::from_word(u64::from_le_bytes(*word))?.len as usize;
+    Ok((len <= bytes.len()).then_some(len))
+}
+
+/// Reads a [`FileId`] and the path that follows it.
+pub fn file_id(bytes: &[u8]) -> Option<(FileId, &[u8])> {
+    let word = |i: usize| Some(u64::from_le_bytes(bytes.get(i * 8..i * 8 + 8)?.try_into().ok()?));
+    let last = word(6)?;
+    let id = FileId {
+        identity: word(0)?,
+        dev: word(1)?,
+        ino: word(2)?,
+        size: word(3)?,
+        mtime_ns: word(4)?,
+        ctime_ns: word(5)?,
+        mode: last as u32,
+        flags: (last >> 32) as u32,
+    };
+    let path = bytes.get(FILE_ID_BYTES..)?;
+    Some((id, path.split(|b| *b == 0).next().unwrap_or(path)))
+}
+
+/// Reads what matters of a `StartInfo`: parent key at 8, pid at 16, ordinal at 28.
+fn start(bytes: &[u8]) -> Option<Start> {
+    let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    Some(Start {
+        parent_key: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
+        pid: u32_at(16)? as i32,
+        ordinal: u32_at(28)?,
+    })
+}

@@ -1,0 +1,390 @@
+//! Recording: a guest with its processes, from start to manifest.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use log_format::arena::{Mode, ROOT_KEY, option, proc_state, stop};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use crate::error::{Error, Result};
+use crate::launch::spawn::{Signals, Spawn, spawn, turn_aslr_off};
+use crate::launch::{elf, environment, setup, shim};
+use crate::log::drain::{Drain, Limits};
+use crate::log::map::{ArenaMap, ring, wait};
+use crate::log::table::Table;
+use crate::session::manifest::{ByteText, Entropy, Manifest, Options, Program, Status, Time};
+use crate::session::{self, Store, facts, finish};
+
+/// How often the host looks for processes that were killed, if nothing wakes it.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a process may take from its parent's reservation to its own first sign of life,
+/// after everyone else has ended.
+const BIRTH: Duration = Duration::from_millis(500);
+
+/// The program and what it sees.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Program and arguments.
+    pub command: Vec<OsString>,
+    /// Text of the seed, see [`setup::seed`].
+    pub seed: Option<String>,
+    /// Where randomness comes from.
+    pub entropy: Entropy,
+    /// Which clock it sees.
+    pub time: Time,
+    /// Trap and log `rdtsc`.
+    pub trap_tsc: bool,
+}
+
+/// How to record.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The program.
+    pub guest: Guest,
+    /// Name of the session, if the user chose one.
+    pub name: Option<String>,
+    /// zstd level, file and session sizes.
+    pub limits: Limits,
+    /// How long to wait for other processes after the root's end.
+    pub linger: Duration,
+    /// End the guest if a call can't be recorded.
+    pub strict: bool,
+}
+
+/// Records a program into a new session of `store`; the code to exit with.
+///
+/// # Errors
+/// The program can't be run or recorded, or the session not be written. Once the program runs,
+/// failures to record are told on stderr and in the manifest, and its exit code is given.
+pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
+    let guest = &recording.guest;
+    let (filename, mut program) = program(&guest.command)?;
+    let cwd = program.cwd.as_path().to_owned();
+    let git = facts::git(&cwd);
+    let shim = shim::install()?;
+    let seed = setup::seed(guest.seed.as_deref())?;
+    let started_ns = setup::now_ns();
+    let frozen_mono_ns = setup::monotonic_ns();
+    let dir = store.create(recording.name.as_deref(), &filename)?;
+    let Some(_lock) = session::lock(&dir)? else {
+        return Err(Error::SessionBusy { name: dir.display().to_string() });
+    };
+    let executable = program.executable.as_path();
+    program.identity = executable.metadata().map_or(0, |meta| finish::identity(&meta));
+    let aslr_off = turn_aslr_off();
+    let mut manifest = Manifest {
+        format: log_format::VERSION,
+        rr_run: env!("CARGO_PKG_VERSION").into(),
+        name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        status: Status::Recording,
+        started_ns,
+        options: Options {
+            entropy: guest.entropy,
+            time: guest.time,
+            compress: recording.limits.compress,
+            size_bytes_max: recording.limits.size_bytes_max,
+            rotate_bytes: recording.limits.rotate_bytes,
+            linger_seconds: recording.linger.as_secs_f64(),
+            strict: recording.strict,
+            trap_tsc: guest.trap_tsc,
+            frozen_mono_ns,
+            aslr_off,
+        },
+        seed: seed.iter().map(|b| format!("{b:02x}")).collect(),
+        program,
+        machine: facts::machine(),
+        git,
+        ..Manifest::default()
+    };
+    if !aslr_off {
+        manifest.warnings.push(ASLR_WARNING.into());
+        eprintln!("rr-run: {ASLR_WARNING}");
+    }
+    session::write_manifest(&dir, &manifest)?;
+    let arena_path = dir.join(session::ARENA);
+    let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };
+    let setup = setup::Setup {
+        mode: Mode::Record,
+        options,
+        seed,
+        started_ns,
+        frozen_mono_ns,
+        files_dir: &dir.join("files"),
+        shim: &shim,
+        path: &arena_path,
+        until_step: 0,
+    };
+    let arena = Arc::new(setup.create()?);
+    let mut drain = Drain::new(arena.clone(), &dir, recording.limits)?;
+    drain.provide_slots()?;
+    let mut children = Children::start(&filename, guest, &manifest, &shim, &arena_path, &arena)?;
+    let ended = follow(&mut drain, &mut children, &arena, recording.linger);
+    children.signals.forward_to_none();
+    drain.finish();
+    let (stopped, failure) = drain.stopped();
+    let reason = ended.or_else(|| stop_reason(stopped, failure));
+    let drained = drain.into_drained();
+    finish::fill(&mut manifest, &dir, &drained, &children.statuses);
+    let status = children.root_status().unwrap_or_default();
+    let code = exit_code(status);
+    manifest.wait_status = Some(status);
+    manifest.exit_code = Some(code);
+    manifest.ended_ns = setup::now_ns();
+    manifest.status = match &reason {
+        None => Status::Complete,
+        Some(reason) => Status::CutShort { reason: reason.clone() },
+    };
+    let written = session::write_manifest(&dir, &manifest);
+    if written.is_ok() {
+        let _ = std::fs::remove_file(&arena_path);
+    }
+    let loaded = drained.contains_key(&ROOT_KEY) || stopped != stop::NO;
+    if !loaded {
+        return Err(Error::Machine {
+            doing: format!("record {}", Path::new(&filename).display()),
+            reason: "the program ran without loading the shim".into(),
+        });
+    }
+    if let Some(reason) = reason {
+        eprintln!("rr-run: the session ends early: {reason}");
+    }
+    if let Err(e) = written {
+        eprintln!("rr-run: failed to {e}\ntry: {}", e.advice());
+    }
+    Ok(code)
+}
+
+const ASLR_WARNING: &str = "address space randomisation can't be turned off here, so that a \
+                            process replay may not be exact; see `rr-run doctor`";
+
+/// Runs a program with seeded randomness (and a frozen clock) and records nothing; its exit code.
+///
+/// # Errors
+/// The program can't be run.
+pub fn run_seeded(guest: &Guest) -> Result<u8> {
+    let (filename, program) = program(&guest.command)?;
+    let shim = shim::install()?;
+    let scratch = scratch_dir()?;
+    let arena_path = scratch.path().join(session::ARENA);
+    turn_aslr_off();
+    let setup = setup::Setup {
+        mode: Mode::Seeded,
+        options: option_bits(guest),
+        seed: setup::seed(guest.seed.as_deref())?,
+        started_ns: setup::now_ns(),
+        frozen_mono_ns: setup::monotonic_ns(),
+        files_dir: scratch.path(),
+        shim: &shim,
+        path: &arena_path,
+        until_step: 0,
+    };
+    let arena = Arc::new(setup.create()?);
+    let manifest = Manifest { program, ..Manifest::default() };
+    let mut children = Children::start(&filename, guest, &manifest, &shim, &arena_path, &arena)?;
+    let mut table = Table::default();
+    loop {
+        let seen = arena.header().doorbell.load(Ordering::Acquire);
+        children.reap();
+        table.update(&arena);
+        let gone: Vec<usize> = table.guests().filter(|(_, g)| g.gone).map(|(i, _)| i).collect();
+        for index in gone {
+            table.remove(&arena, index);
+        }
+        if let Some(status) = children.root_status() {
+            children.signals.forward_to_none();
+            return Ok(exit_code(status));
+        }
+        wait(&arena.header().doorbell, seen, TICK);
+    }
+}
+
+fn option_bits(guest: &Guest) -> u32 {
+    let when = |set: bool, bit| if set { bit } else { 0 };
+    when(guest.entropy == Entropy::Os, option::ENTROPY_OS)
+        | when(guest.time == Time::Frozen, option::TIME_FROZEN)
+        | when(guest.trap_tsc, option::TRAP_TSC)
+}
+
+/// A private directory for an arena that is not part of a session.
+///
+/// # Errors
+/// The system's.
+pub fn scratch_dir() -> Result<tempfile::TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|d| Path::new(d).is_absolute());
+    let builder = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("rr-run-");
+        builder
+    };
+    if let Some(made) = runtime.and_then(|dir| builder().tempdir_in(dir).ok()) {
+        return Ok(made);
+    }
+    builder().tempdir().map_err(Error::io("create a temporary directory"))
+}
+
+/// The file name for execve, and what the manifest says of the program.
+fn program(command: &[OsString]) -> Result<(OsString, Program)> {
+    let name = command.first().ok_or_else(|| Error::Usage("there is no program".into()))?;
+    let found = elf::find(Path::new(name))?;
+    elf::check(&found)?;
+    let cwd = std::env::current_dir().map_err(Error::io("find the working directory"))?;
+    let env = environment::inherited();
+    let program = Program {
+        argv: command.iter().map(ByteText::from).collect(),
+        filename: ByteText::from(&found),
+        executable: ByteText::from(&cwd.join(&found)),
+        identity: 0,
+        preload: environment::value(&env, b"LD_PRELOAD").map(|v| ByteText(v.to_vec())),
+        env,
+        cwd: ByteText::from(&cwd),
+        umask: facts::file_mask(),
+        rlimits: facts::rlimits(),
+    };
+    Ok((found.into_os_string(), program))
+}
+
+/// The root guest and what the host knows of its descendants' ends.
+struct Children {
+    root: Pid,
+    signals: Signals,
+    /// Wait statuses by pid, of the root and of orphans that the host has adopted.
+    statuses: HashMap<i32, i32>,
+}
+
+impl Children {
+    fn start(
+        filename: &OsString,
+        guest: &Guest,
+        manifest: &Manifest,
+        shim: &Path,
+        arena_path: &Path,
+        arena: &Arc<ArenaMap>,
+    ) -> Result<Children> {
+        // Orphans become the host's children instead of init's, so that their ends are seen.
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+        let signals = Signals::take(true, || {})?;
+        let argv = guest.command.iter().map(|arg| environment::c_string(arg.as_bytes()));
+        let start = Spawn {
+            filename: environment::c_string(filename.as_bytes())?,
+            argv: argv.collect::<Result<_>>()?,
+            env: environment::guest(&manifest.program.env, filename, shim, arena_path)?,
+            replay: None,
+        };
+        let root = spawn(&start, &signals)?;
+        signals.forward_to(root);
+        ring_at_end(root, arena.clone())?;
+        Ok(Children { root, signals, statuses: HashMap::new() })
+    }
+
+    /// Notes all processes that have ended.
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            match status {
+                WaitStatus::Exited(pid, code) => {
+                    self.statuses.insert(pid.as_raw(), (code & 0xff) << 8);
+                }
+                WaitStatus::Signaled(pid, signal, core) => {
+                    let status = signal as i32 | if core { 0x80 } else { 0 };
+                    self.statuses.insert(pid.as_raw(), status);
+                }
+                WaitStatus::StillAlive => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn root_status(&self) -> Option<i32> {
+        self.statuses.get(&self.root.as_raw()).copied()
+    }
+}
+
+/// Rings the doorbell when a child of this process has ended, without waiting for it.
+///
+/// # Errors
+/// The system's.
+pub fn ring_at_end(pid: Pid, arena: Arc<ArenaMap>) -> Result<()> {
+    let thread = std::thread::Builder::new().name("root's end".into());
+    let waits = move || {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid.as_raw()) {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while waitid(WaitId::Pid(pid), options).is_err_and(|e| e == rustix::io::Errno::INTR) {}
+        }
+        ring(&arena.header().doorbell);
+    };
+    thread.spawn(waits).map_err(Error::io("start a thread"))?;
+    Ok(())
+}
+
+/// Drains until all guests have ended, or the root and the time to linger; why it was cut short.
+fn follow(
+    drain: &mut Drain,
+    children: &mut Children,
+    arena: &ArenaMap,
+    linger: Duration,
+) -> Option<String> {
+    let mut root_ended: Option<Instant> = None;
+    loop {
+        let seen = arena.header().doorbell.load(Ordering::Acquire);
+        children.reap();
+        drain.round();
+        if children.root_status().is_some() {
+            let since = root_ended.get_or_insert_with(Instant::now).elapsed();
+            let left: Vec<i32> = drain.table.running().map(|g| g.pid).collect();
+            let unborn = arena
+                .procs_used()
+                .iter()
+                .skip(1)
+                .any(|e| e.state.load(Ordering::Acquire) == proc_state::RESERVED);
+            if left.is_empty() && (!unborn || since > BIRTH) {
+                return None;
+            }
+            if !left.is_empty() && since > linger {
+                drain.stop(stop::CLOSED);
+                let pids = left.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
+                return Some(format!(
+                    "processes still ran {} s after the program's end: {pids}",
+                    linger.as_secs_f64()
+                ));
+            }
+        }
+        wait(&arena.header().doorbell, seen, TICK);
+    }
+}
+
+/// What a value of `log_format::arena::stop` means to the user.
+pub fn stop_reason(stopped: u32, failure: Option<&str>) -> Option<String> {
+    let reason = match stopped {
+        stop::NO => return None,
+        stop::SIZE_LIMIT => "it reached its size limit (--max-size)".into(),
+        stop::DISK_FULL => format!("it could not be written: {}", failure.unwrap_or("disk full")),
+        stop::HOST_GONE => "rr-run was killed".into(),
+        stop::CLOSED => "processes still ran".into(),
+        other => format!("recording stopped (code {other})"),
+    };
+    Some(reason)
+}
+
+/// The exit code that stands for a wait status: the guest's own, or 128 + the signal's number.
+pub fn exit_code(wait_status: i32) -> u8 {
+    match wait_status & 0x7f {
+        0 => (wait_status >> 8) as u8,
+        signal => 128 + signal as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_shell() {
+        assert_eq!((exit_code(0x700), exit_code(9), exit_code(0x8b)), (7, 137, 139));
+    }
+}

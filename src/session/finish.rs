@@ -1,0 +1,179 @@
+//! The parts of a manifest that are known when recording has ended.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use log_format::arena::ROOT_KEY;
+use log_format::record::file_identity;
+
+use super::hashes::Hashes;
+use super::manifest::{ByteText, Counts, File, Manifest, Process};
+use crate::launch::environment::path;
+use crate::log::drain::Drained;
+use crate::log::scan::SeenFile;
+
+/// `log_format::record::FileId::flags`.
+const KEPT: u32 = 1;
+const EXECUTED: u32 = 2;
+/// Where the system's files are, if they belong to root.
+const SYSTEM: [&str; 6] = ["/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc/"];
+
+/// Fills in processes, files and counts. `statuses` are wait statuses by pid.
+pub fn fill(
+    manifest: &mut Manifest,
+    session: &Path,
+    drained: &BTreeMap<u64, Drained>,
+    statuses: &HashMap<i32, i32>,
+) {
+    manifest.processes = processes(manifest, drained, statuses);
+    manifest.counts = counts(drained);
+    manifest.output_holes = drained.values().filter_map(|d| d.hole).collect();
+    manifest.output_holes.sort_unstable();
+    manifest.files = files(manifest, session, drained);
+    for d in drained.values().filter(|d| d.scan.broken) {
+        let warning = format!("the log of process {} makes no sense at some point", d.pid);
+        manifest.warnings.push(warning);
+    }
+}
+
+fn processes(
+    manifest: &Manifest,
+    drained: &BTreeMap<u64, Drained>,
+    statuses: &HashMap<i32, i32>,
+) -> Vec<Process> {
+    let mut all: Vec<(Vec<u32>, Process)> = drained
+        .iter()
+        .map(|(key, d)| {
+            let place = place(*key, drained);
+            let id = place.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+            let mut argv: Vec<ByteText> = d.scan.argv.iter().cloned().map(ByteText).collect();
+            if argv.is_empty() {
+                argv = inherited_argv(*key, manifest, drained);
+            }
+            let process = Process {
+                id,
+                key: *key,
+                parent_key: d.parent_key,
+                ordinal: d.ordinal,
+                pid: d.pid,
+                argv,
+                execs: d.scan.execs,
+                wait_status: d.scan.exit.or_else(|| statuses.get(&d.pid).copied()),
+                complete: d.exited && d.scan.exit.is_some() && d.dropped == 0,
+                events: d.scan.events,
+                bytes: d.writer.bytes,
+                stored_bytes: d.writer.stored_bytes,
+                frames: d.writer.frames,
+                dropped: d.dropped,
+            };
+            (place, process)
+        })
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all.into_iter().map(|(_, process)| process).collect()
+}
+
+/// Ordinals from the root down: `[1, 2]` is the root's second child.
+fn place(key: u64, drained: &BTreeMap<u64, Drained>) -> Vec<u32> {
+    let mut place = Vec::new();
+    let mut at = key;
+    // A damaged log could name itself as an ancestor.
+    while at != ROOT_KEY && place.len() < drained.len() {
+        let Some(d) = drained.get(&at) else { break };
+        place.push(d.ordinal);
+        at = d.parent_key;
+    }
+    place.push(1);
+    place.reverse();
+    place
+}
+
+/// A process that executed nothing runs its nearest ancestor's program.
+fn inherited_argv(
+    key: u64,
+    manifest: &Manifest,
+    drained: &BTreeMap<u64, Drained>,
+) -> Vec<ByteText> {
+    let mut at = key;
+    for _ in 0..drained.len() {
+        let Some(d) = drained.get(&at) else { break };
+        if !d.scan.argv.is_empty() {
+            return d.scan.argv.iter().cloned().map(ByteText).collect();
+        }
+        at = d.parent_key;
+    }
+    manifest.program.argv.clone()
+}
+
+fn counts(drained: &BTreeMap<u64, Drained>) -> Counts {
+    let mut counts = Counts::default();
+    for d in drained.values() {
+        counts.events += d.scan.events;
+        counts.bytes += d.writer.bytes;
+        counts.stored_bytes += d.writer.stored_bytes;
+        counts.dropped += d.dropped;
+        for (kind, n) in &d.scan.kinds {
+            *counts.kinds.entry((*kind).to_owned()).or_default() += n;
+        }
+        for (note, n) in &d.scan.notes {
+            *counts.notes.entry((*note).to_owned()).or_default() += n;
+        }
+    }
+    counts
+}
+
+fn files(manifest: &mut Manifest, session: &Path, drained: &BTreeMap<u64, Drained>) -> Vec<File> {
+    let mut seen: BTreeMap<u64, SeenFile> = BTreeMap::new();
+    for (identity, file) in drained.values().flat_map(|d| &d.scan.files) {
+        let one = seen.entry(*identity).or_insert_with(|| file.clone());
+        one.id.flags |= file.id.flags;
+    }
+    let mut hashes = Hashes::load(session.parent().unwrap_or(session));
+    let mut files: Vec<File> = seen
+        .into_values()
+        .map(|file| {
+            let id = file.id;
+            let kept = session.join(Manifest::kept_path(id.identity));
+            let is_kept = id.flags & KEPT != 0 && kept.is_file();
+            let place = path(&file.path);
+            let meta = fs::metadata(&place).ok();
+            let unchanged = meta.as_ref().is_some_and(|m| identity(m) == id.identity);
+            let source = match (is_kept, unchanged) {
+                (true, _) => Some(&kept),
+                (false, true) => Some(&place),
+                (false, false) => None,
+            };
+            let blake3 = source.and_then(|path| hashes.of(id.identity, path)).unwrap_or_default();
+            if blake3.is_empty() {
+                let warning = format!("{} changed while it was in use", place.display());
+                manifest.warnings.push(warning);
+            }
+            File {
+                system: meta.is_some_and(|m| m.uid() == 0)
+                    && SYSTEM.iter().any(|dir| place.starts_with(dir)),
+                path: ByteText(file.path),
+                identity: id.identity,
+                dev: id.dev,
+                ino: id.ino,
+                size: id.size,
+                mtime_ns: id.mtime_ns,
+                blake3,
+                kept: is_kept,
+                executed: id.flags & EXECUTED != 0,
+            }
+        })
+        .collect();
+    hashes.save();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
+/// Identity of a file as the shim computes it.
+pub fn identity(meta: &fs::Metadata) -> u64 {
+    let ns = |s: i64, ns: i64| (s as u64).wrapping_mul(1_000_000_000).wrapping_add(ns as u64);
+    let mtime = ns(meta.mtime(), meta.mtime_nsec());
+    let ctime = ns(meta.ctime(), meta.ctime_nsec());
+    file_identity(meta.dev(), meta.ino(), meta.size(), mtime, ctime)
+}
