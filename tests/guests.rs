@@ -1,0 +1,101 @@
+//! The C programs of tests/programs: each tests one area.
+
+use crate::harness::Case;
+
+macro_rules! guests {
+    ($($(#[$doc:meta])* $name:ident => $case:expr;)*) => {
+        $($(#[$doc])* #[test] fn $name() { $case.check(); })*
+    };
+}
+
+guests! {
+    files => Case::c("files");
+    pipes_and_pollers => Case::c("pipes");
+    sockets => Case::c("sockets");
+    signals => Case::c("signals");
+    threads => Case::c("threads");
+    processes => Case::c("processes");
+    memory => Case::c("memory");
+    clocks_and_randomness => Case::c("clocks");
+    registers_live_through_calls => Case::c("registers").says("xmm: 0 of 16 changed");
+    errors_are_the_kernels => Case::c("errors").same_as_native();
+    system => Case::c("system");
+    time_stamp_counter => Case::c("tsc");
+    refused_calls_fail_as_on_an_old_kernel =>
+        Case::c("refused").code(0);
+    a_thread_that_spins_is_preempted => Case::c("spin");
+    own_handler_for_sigsys => Case::c("sigsys").code(159).says("seen 2").says("handler kept 1");
+    closing_every_descriptor => Case::c("closes_all").says("done");
+    many_large_reads => Case::c("many_calls").arg("6000");
+    an_empty_stdin => Case::c("environment").says("stdin: 0");
+    stdin_comes_from_the_log =>
+        Case::c("environment").stdin("typed once").says("stdin: 10 typed once");
+    arguments_and_environment => Case::c("environment")
+        .args(["two words", "", "\u{fc}"])
+        .env("SHOWN", "a b")
+        .says("SHOWN=a b")
+        .says("argument 1: two words");
+    an_ld_preload_of_the_user_stays => Case::c("environment")
+        .env("LD_PRELOAD", "libutil.so.1")
+        .says("LD_PRELOAD=libutil.so.1");
+}
+
+/// One test per way in which a process can end.
+mod ends {
+    use super::Case;
+
+    macro_rules! ends {
+        ($($name:ident: $code:expr;)*) => {
+            $(#[test] fn $name() {
+                Case::c("ends").arg(stringify!($name)).code($code).check();
+            })*
+        };
+    }
+
+    ends! {
+        returns: 3;
+        raw_exit: 5;
+        abort: 134;
+        segv: 139;
+        ill: 132;
+        fpe: 136;
+        term: 143;
+        kill: 137;
+        pipe: 141;
+        main_leaves_first: 0;
+        thread_exits_process: 7;
+        thread_aborts: 134;
+    }
+
+    #[test]
+    fn immediate_exit() {
+        Case::c("ends").arg("_exit").code(4).check();
+    }
+}
+
+/// A guest that is itself gone on replay is run from the session's copy.
+#[test]
+fn the_program_need_not_exist_on_replay() {
+    let binary = crate::harness::c_program("clocks").display().to_string();
+    Case::bash(&format!("cp {binary} ./copy && ./copy && rm copy")).check();
+}
+
+#[test]
+fn a_path_with_spaces() {
+    let binary = crate::harness::c_program("clocks").display().to_string();
+    let script = format!("mkdir 'a b' && cp {binary} 'a b/the copy' && './a b/the copy'");
+    Case::bash(&script).check();
+}
+
+#[test]
+fn a_script_that_was_written_during_the_run() {
+    Case::bash("printf '#!/bin/sh\\necho script $$ $(date +%%N)\\n' > s; chmod +x s; ./s").check();
+}
+
+#[test]
+fn a_static_child_is_opaque() {
+    let binary = crate::harness::c_program("fixed").display().to_string();
+    Case::bash(&format!("{binary} child; echo status $?; {binary} a b; echo status $?"))
+        .says("status 5")
+        .check();
+}

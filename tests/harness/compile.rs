@@ -1,0 +1,48 @@
+//! Compiles the C programs of tests/programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use super::ROOT;
+
+/// Compiles tests/programs/`name`.c if it is newer than its binary.
+///
+/// A first line `// cc: FLAGS` adds flags for the compiler.
+///
+/// # Panics
+/// If it does not compile.
+pub(crate) fn c_program(name: &str) -> PathBuf {
+    let programs = Path::new(ROOT).join("tests/programs");
+    let source = programs.join(format!("{name}.c"));
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let newest = changed(&source).max(changed(&programs.join("guest.h")));
+    if changed(&binary) > newest {
+        return binary;
+    }
+    let text = std::fs::read_to_string(&source)
+        .unwrap_or_else(|e| panic!("failed to read {}: {e}", source.display()));
+    let flags = text.lines().next().and_then(|line| line.strip_prefix("// cc:")).unwrap_or("");
+    // Tests run at the same time, in one process or in several: each compiles to a file of its
+    // own and moves it in place.
+    let id = std::thread::current().id();
+    let made = binary.with_extension(format!("{}-{id:?}", std::process::id()));
+    let output = Command::new("gcc")
+        .args(["-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o"])
+        .arg(&made)
+        .arg(&source)
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap_or_else(|e| panic!("failed to start gcc: {e}"));
+    assert!(
+        output.status.success(),
+        "{name}.c does not compile:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::rename(&made, &binary).unwrap_or_else(|e| panic!("failed to move {made:?}: {e}"));
+    binary
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|meta| meta.modified()).ok()
+}

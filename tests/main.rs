@@ -1,0 +1,15 @@
+//! The integration tests, one binary.
+//!
+//! * `guests`: small C programs, each about one area of the kernel's interface.
+//! * `real`: programs that people use, against a streaming server.
+//! * `cli`: rr-run's own commands, and bad input.
+//! * `tidy`: the house rules as tests.
+//!
+//! Every guest is run natively, recorded, and replayed in an empty network namespace with its
+//! server stopped and its working directory gone: see [`harness`].
+
+mod cli;
+mod guests;
+mod harness;
+mod real;
+mod tidy;
