@@ -207,8 +207,9 @@ impl Case {
     /// Records once and checks what was expected.
     pub(crate) fn record(&self) -> Result<Recording, String> {
         let place = Place::new(self)?;
-        let session = place.dir.path().join("session");
-        let mut command = place.command(self, Some(&session));
+        let store = place.dir.path().join("store");
+        let session = store.join("latest");
+        let mut command = place.command(self, Some(&store));
         let output = self.perform(&place, &mut command)?;
         self.expected("recording", &output)
             .map_err(|e| format!("{e}\ncommand: {}", shown(&command)))?;
@@ -307,13 +308,13 @@ impl Place {
         text
     }
 
-    /// The command, under rr-run if there is a session to record to.
-    fn command(&self, case: &Case, session: Option<&Path>) -> Command {
+    /// The command, under rr-run if there is a store to record to.
+    fn command(&self, case: &Case, store: Option<&Path>) -> Command {
         let argv = case.argv.iter().map(|arg| self.filled(arg));
-        let mut command = match session {
-            Some(session) => {
+        let mut command = match store {
+            Some(store) => {
                 let mut command = Command::new(RR_RUN);
-                command.arg("--record").arg("-o").arg(session);
+                command.arg("--record").arg("-o").arg(store);
                 command.args(&case.record_args).args(argv);
                 command
             }
