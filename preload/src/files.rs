@@ -17,6 +17,8 @@ use crate::thread::{SCRATCH_BYTES, Thread};
 
 /// Longest path handled.
 pub const PATH_BYTES: usize = 1024;
+/// Longest name of a kept file.
+pub const NAME_BYTES: usize = PATH_BYTES + 64;
 
 /// Flags of [`FileId::flags`].
 pub mod kept {
@@ -163,7 +165,7 @@ fn kept_name(
     dir: &[core::sync::atomic::AtomicU8],
     identity: u64,
     suffix: &[u8],
-    to: &mut [u8; PATH_BYTES + 64],
+    to: &mut [u8; NAME_BYTES],
 ) -> bool {
     let len = arena::string(dir, to);
     if len == 0 || len >= PATH_BYTES {
@@ -183,8 +185,8 @@ fn kept_name(
 /// Puts a copy of the file into the session; true if one is there.
 fn keep(fd: u64, id: &FileId) -> bool {
     let header = arena::header();
-    let (mut name, mut shared) = ([0; PATH_BYTES + 64], [0; PATH_BYTES + 64]);
-    let mut part = [0; PATH_BYTES + 64];
+    let (mut name, mut shared) = ([0; NAME_BYTES], [0; NAME_BYTES]);
+    let mut part = [0; NAME_BYTES];
     if !kept_name(&header.files_dir, id.identity, b"", &mut name) {
         return false;
     }
@@ -202,7 +204,7 @@ fn keep(fd: u64, id: &FileId) -> bool {
             return true;
         }
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
-        let to = sys!(libc::SYS_open, part.as_ptr(), flags, 0o600);
+        let to = sys!(libc::SYS_open, part.as_ptr(), flags, 0o700);
         if to < 0 {
             return false;
         }
@@ -434,7 +436,7 @@ pub fn script(path: &[u8], script: &mut Script) -> bool {
 /// else the recorded path (which stands in `scratch`). NUL-terminated; its length.
 pub fn recorded_path(extras: &Extras, scratch: &[u8], to: &mut [u8; PATH_BYTES]) -> usize {
     let Some((id, len)) = extras.file else { return 0 };
-    let mut name = [0; PATH_BYTES + 64];
+    let mut name = [0; NAME_BYTES];
     // SAFETY: a NUL-terminated name of ours.
     let offered = kept_name(&arena::header().files_dir, id.identity, b"", &mut name)
         && unsafe { sys!(libc::SYS_access, name.as_ptr(), 0) } == 0;
@@ -453,4 +455,10 @@ pub fn open_recorded(extras: &Extras, scratch: &[u8]) -> i64 {
     }
     // SAFETY: a NUL-terminated path of ours.
     unsafe { sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
+}
+
+/// Replay: the name of the file that stands for a recorded inode which was mapped shared.
+pub fn shared_name(id: &FileId, to: &mut [u8; NAME_BYTES]) -> bool {
+    let inode = file_identity(id.dev, id.ino, 0, 0, 0);
+    kept_name(&arena::header().files_dir, inode, b"-shared", to)
 }

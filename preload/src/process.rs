@@ -44,6 +44,10 @@ pub struct Process {
     pub real_pid: i32,
     /// The run token while recording: 0 free, 1 held, 2 held and waited for.
     pub token: AtomicU32,
+    /// Takes part in the shared token instead of its own.
+    pub shares: bool,
+    /// One of its threads holds the shared token.
+    pub has_shared: bool,
     /// Another thread has waited long for the token.
     pub wanted: AtomicU32,
     /// Times the token was taken: lets a giver wait until somebody has it.

@@ -36,14 +36,15 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let output = output_number(t, nr, args);
     // A write to the session's output keeps the token: its number and its place in the log must
     // be in the same order.
-    let gives_up = row.class_of(args) == Class::Blocking && p.threads > 1 && output.is_none();
+    let gives_up =
+        row.class_of(args) == Class::Blocking && (p.threads > 1 || p.shares) && output.is_none();
     if gives_up {
         log(t, Kind::Yield, 0, row, args, 0, &[]);
-        token::release(p);
+        token::give_up(t);
     }
     let ret = trap::interruptible(nr, &real);
     if gives_up {
-        token::acquire(t);
+        token::take(t);
     }
     let mut flags = if gives_up { flag::COMPLETES } else { 0 };
     if row.class == Class::Local {

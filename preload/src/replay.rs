@@ -35,8 +35,8 @@ pub fn expect_call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> (i64, Extras) 
     let mut header = head(t, u32::from(row.nr), args);
     if header.kind == Kind::Yield {
         consume(t, header, row, args);
-        hand_over(t);
-        token::wait_turn(t);
+        token::give_up(t);
+        token::take(t);
         header = head(t, u32::from(row.nr), args);
     }
     if header.kind != Kind::Call {
@@ -74,8 +74,8 @@ pub fn head(t: &mut Thread, nr: u32, args: &[u64; 6]) -> Header {
 /// Gives the turn up where a `Preempt` record stands, and waits for it.
 fn preempted(t: &mut Thread) {
     take_words(t);
-    hand_over(t);
-    token::wait_turn(t);
+    token::give_up(t);
+    token::take(t);
     take_words(t);
 }
 
@@ -107,6 +107,7 @@ pub fn next_kind(t: &mut Thread) -> Option<(Kind, u16, u8)> {
 
 /// The recorded process was killed here, or executed something that was not intercepted.
 pub fn end_of_log(t: &mut Thread) -> ! {
+    token::abandon(t.process());
     let entry = t.process().entry();
     entry.state.store(proc_state::EXITED, Ordering::Release);
     arena::ring();

@@ -162,6 +162,7 @@ pub fn end_by_signal(t: &mut Thread, sig: i32) -> ! {
     let entry = t.process().entry();
     entry.status.store(sig as u32, Ordering::Release);
     entry.state.store(proc_state::EXITED, Ordering::Release);
+    crate::token::abandon(t.process());
     arena::ring();
     let default = SigAction::default();
     kernel_action(sig as u64, &default);
@@ -215,7 +216,7 @@ pub fn boundary(t: &mut Thread) {
     while t.pending.load(Ordering::Acquire) != 0 {
         deliver_pending(t);
     }
-    if t.process().wanted.load(Ordering::Relaxed) != 0 && t.process().threads > 1 {
+    if crate::watchdog::is_wanted(t) {
         crate::watchdog::let_others_run(t);
     }
 }
@@ -259,8 +260,8 @@ fn replay_boundary(t: &mut Thread) {
             }
             Kind::Yield if flags & flag::FAIRNESS != 0 => {
                 replay::take_words(t);
-                replay::hand_over(t);
-                crate::token::wait_turn(t);
+                crate::token::give_up(t);
+                crate::token::take(t);
                 replay::take_words(t);
             }
             Kind::Note => {

@@ -15,7 +15,7 @@ use crate::process::{Process, SigAction};
 use crate::sys::{complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
-use crate::{arena, entropy, files, record, replay, signals, trap, vdso};
+use crate::{arena, entropy, files, record, replay, signals, token, trap, vdso};
 
 /// The guest's environment as the shim finds it.
 struct Environment {
@@ -151,6 +151,8 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             pid,
             real_pid: pid,
             token: 1.into(),
+            shares: false,
+            has_shared: false,
             wanted: 0.into(),
             grants: 0.into(),
             holder: (pid as u32).into(),
@@ -189,6 +191,11 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     take_over_tid(t);
     arena::ring();
     begin_image(t, true);
+    if entry.holds_shared.swap(0, Ordering::AcqRel) != 0 {
+        // The image before the exec held the shared token; this one shares nothing yet.
+        t.process().has_shared = true;
+        token::abandon(t.process());
+    }
     signals::apply_mask(t);
     if t.process().option(option::TRAP_TSC) {
         time::trap_tsc();

@@ -2,40 +2,166 @@
 //!
 //! Recording: a futex lock, released at calls that may block. Replay: a thread runs when the
 //! log's head is its own record.
+//!
+//! Processes that share writable memory have one token together, in the arena; each time it is
+//! taken is a record with a number, which replay puts in the same order over processes.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use log_format::arena::{Mode, divergence};
+use log_format::record::Kind;
 
 use crate::process::Process;
 use crate::sys::{futex_wait, futex_wake};
 use crate::thread::Thread;
+use crate::{arena, record, replay, watchdog};
 
 /// How long a thread waits before it asks the holder to give the token up, milliseconds.
 const PATIENCE_MS: u64 = 20;
+const ETIMEDOUT: i64 = -110;
 
-/// Waits for the token while recording.
-pub fn acquire(t: &Thread) {
+/// Gives the token up, in either mode; others may run.
+pub fn give_up(t: &mut Thread) {
     let p = t.process();
-    if p.token.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        while p.token.swap(2, Ordering::Acquire) != 0 {
-            const ETIMEDOUT: i64 = -110;
-            if futex_wait(&p.token, 2, PATIENCE_MS, false) == ETIMEDOUT {
-                crate::watchdog::waited(t);
-            }
+    if p.mode == Mode::Replay {
+        if p.shares {
+            pass_shared(p);
         }
+        replay::hand_over(t);
+    } else if p.shares {
+        release_shared(p);
+    } else {
+        release(&p.token, false);
     }
+}
+
+/// Takes the token back, in either mode.
+pub fn take(t: &mut Thread) {
+    let p = t.process();
+    if p.mode == Mode::Replay {
+        wait_turn(t);
+        if p.shares {
+            wait_shared(t);
+        }
+        return;
+    }
+    acquire(t);
     p.holder.store(t.real_tid as u32, Ordering::Relaxed);
     p.grants.fetch_add(1, Ordering::Release);
 }
 
-/// Gives the token up while recording.
-pub fn release(p: &Process) {
-    if p.token.swap(0, Ordering::Release) == 2 {
-        futex_wake(&p.token, 1, false);
+/// From here on the process shares memory with others: it takes part in the shared token.
+pub fn share(t: &mut Thread) {
+    let p = t.process();
+    if p.shares {
+        return;
+    }
+    p.shares = true;
+    if p.mode == Mode::Replay {
+        wait_shared(t);
+    } else {
+        acquire_shared(t);
+        // Threads that wait for the process's own token find out and wait for the shared one.
+        release(&p.token, false);
     }
 }
 
+/// The process ends, or its memory does: others must not wait for it.
+pub fn abandon(p: &mut Process) {
+    if !p.has_shared {
+        return;
+    }
+    if p.mode == Mode::Replay { pass_shared(p) } else { release_shared(p) }
+}
+
+fn acquire(t: &mut Thread) {
+    let p = t.process();
+    while !p.shares {
+        lock(&p.token, false, || watchdog::waited(p));
+        if !p.shares {
+            return;
+        }
+        release(&p.token, false);
+    }
+    acquire_shared(t);
+}
+
+fn lock(word: &AtomicU32, shared: bool, mut waited: impl FnMut()) {
+    if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        while word.swap(2, Ordering::Acquire) != 0 {
+            if futex_wait(word, 2, PATIENCE_MS, shared) == ETIMEDOUT {
+                waited();
+            }
+        }
+    }
+}
+
+fn release(word: &AtomicU32, shared: bool) {
+    if word.swap(0, Ordering::Release) == 2 {
+        futex_wake(word, 1, shared);
+    }
+}
+
+fn acquire_shared(t: &mut Thread) {
+    let header = arena::header();
+    lock(&header.shared_token, true, || {
+        header.shared_wanted.store(1, Ordering::Release);
+        let holder = header.shared_holder.load(Ordering::Acquire);
+        if holder != 0
+            && watchdog::is_dead(holder)
+            && header
+                .shared_holder
+                .compare_exchange(holder, 0, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        {
+            release(&header.shared_token, true);
+        }
+    });
+    header.shared_holder.store(t.process().real_pid, Ordering::Release);
+    let number = header.shared_seq.fetch_add(1, Ordering::AcqRel);
+    t.process().has_shared = true;
+    record::words(t, Kind::Shared, 0, &[number]);
+}
+
+fn release_shared(p: &mut Process) {
+    p.has_shared = false;
+    let header = arena::header();
+    header.shared_holder.store(0, Ordering::Release);
+    release(&header.shared_token, true);
+}
+
+/// Replay: waits until the recorded acquisition of the shared token comes.
+fn wait_shared(t: &mut Thread) {
+    let header = replay::head(t, 0x1_0000 | Kind::Shared as u32, &[0; 6]);
+    if header.kind != Kind::Shared {
+        let d = crate::diverge::Difference::default();
+        crate::diverge::report(t, divergence::CALL, 0x1_0000 | Kind::Shared as u32, &[0; 6], d);
+    }
+    let number = replay::take_words(t);
+    let header = arena::header();
+    loop {
+        let bell = header.shared_bell.load(Ordering::Acquire);
+        if header.shared_seq.load(Ordering::Acquire) >= number {
+            t.process().has_shared = true;
+            return;
+        }
+        futex_wait(&header.shared_bell, bell, 1000, true);
+        if !arena::host_lives() {
+            crate::sys::die(1);
+        }
+    }
+}
+
+fn pass_shared(p: &mut Process) {
+    p.has_shared = false;
+    let header = arena::header();
+    header.shared_seq.fetch_add(1, Ordering::AcqRel);
+    header.shared_bell.fetch_add(1, Ordering::AcqRel);
+    futex_wake(&header.shared_bell, u32::MAX >> 1, true);
+}
+
 /// Replay: waits until the log's head is this thread's.
-pub fn wait_turn(t: &Thread) {
+fn wait_turn(t: &Thread) {
     let p = t.process();
     loop {
         let bell = p.turn_bell.load(Ordering::Acquire);

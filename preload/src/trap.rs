@@ -204,30 +204,6 @@ global_asm!(
     child = sym crate::calls::threads::rr_child,
 );
 
-// A thread's last instructions: nothing of its stack is touched once it is gone for others.
-global_asm!(
-    ".globl rr_leave",
-    ".hidden rr_leave",
-    "rr_leave:", // rdi: the token word, rsi: exit status
-    "mov r13, rsi",
-    "mov r12, rdi",
-    "test rdi, rdi",
-    "je 3f",
-    "xor eax, eax",
-    "xchg [r12], eax",
-    "cmp eax, 2",
-    "jne 3f",
-    "mov eax, 202", // futex(token, FUTEX_WAKE_PRIVATE, 1)
-    "mov esi, 129",
-    "mov edx, 1",
-    "syscall",
-    "3:",
-    "mov eax, 60",
-    "mov rdi, r13",
-    "syscall",
-    "ud2",
-);
-
 #[expect(improper_ctypes, reason = "the assembly only passes the address on")]
 unsafe extern "C" {
     static rr_ready: u32;
@@ -237,7 +213,6 @@ unsafe extern "C" {
     fn rr_restorer();
     fn rr_call(nr: u64, args: *const u64) -> i64;
     fn rr_clone(nr: u64, args: *const u64, child: *mut Thread) -> i64;
-    fn rr_leave(token: *const u32, status: u64) -> !;
     static rr_call_begin: u8;
     static rr_call_end: u8;
     static rr_call_abort: u8;
@@ -270,15 +245,6 @@ pub fn abort_call(rip: u64) -> Option<u64> {
 pub unsafe fn clone(nr: u64, args: &[u64; 6], child: *mut Thread) -> i64 {
     // SAFETY: as the caller vouches.
     unsafe { rr_clone(nr, args.as_ptr(), child) }
-}
-
-/// Gives the token up and ends the calling thread.
-///
-/// # Safety
-/// `token` is null or the process's token, held by the caller.
-pub unsafe fn leave(token: *const u32, status: u64) -> ! {
-    // SAFETY: as the caller vouches.
-    unsafe { rr_leave(token, status) }
 }
 
 /// Start and length of the shim's text: what syscall user dispatch lets through.

@@ -126,10 +126,15 @@ pub struct ArenaHeader {
     pub output_read: AtomicU64,
     /// Futex, the token of all processes that share writable memory. 0 free, 1 held, 2 contended.
     pub shared_token: AtomicU32,
-    /// Processes that take part in the shared token.
-    pub shared_members: AtomicU32,
-    /// Acquisitions of the shared token so far: their order over processes.
+    /// 1: a thread has waited long for the shared token; its holder gives it up at its next call.
+    pub shared_wanted: AtomicU32,
+    /// Acquisitions of the shared token so far: their order over processes. On replay, the
+    /// number of the acquisition whose turn it is.
     pub shared_seq: AtomicU64,
+    /// Futex: changed with `shared_seq` on replay.
+    pub shared_bell: AtomicU32,
+    /// Pid of the shared token's holder while recording, to notice that it was killed.
+    pub shared_holder: AtomicI32,
     /// Wall clock of `--time frozen`, nanoseconds since the epoch.
     pub frozen_ns: AtomicU64,
     /// Monotonic clock of `--time frozen`, nanoseconds.
@@ -280,6 +285,10 @@ pub struct ProcEntry {
     pub feed_pos: AtomicU32,
     /// Records dropped because recording had stopped.
     pub dropped: AtomicU64,
+    /// 1 during an exec of a process that holds the shared token: the new image gives it up.
+    pub holds_shared: AtomicU32,
+    /// Padding.
+    pub pad: AtomicU32,
 }
 
 /// States of a slot.

@@ -47,6 +47,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     t.process().fds.to_entry(entry);
     entry.generation.fetch_add(1, Ordering::Relaxed);
+    entry.holds_shared.store(t.process().has_shared.into(), Ordering::Release);
     let name_len = Guest.string_len(plan.path, 4096).unwrap_or(0) as usize;
     let ret = match environment(t, plan.envp, name_len) {
         // SAFETY: the guest's path and argv, and an environment array in the thread's scratch.
@@ -56,6 +57,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         None => E2BIG,
     };
     entry.generation.fetch_sub(1, Ordering::Relaxed);
+    entry.holds_shared.store(0, Ordering::Release);
     entry.state.store(proc_state::LIVE, Ordering::Release);
     record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
     ret
@@ -98,6 +100,7 @@ fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
     process.cursor.save();
     let entry = process.entry();
     entry.generation.fetch_add(1, Ordering::Relaxed);
+    entry.holds_shared.store(process.has_shared.into(), Ordering::Release);
     let mut script = files::Script::default();
     let interpreted = files::script(&path, &mut script);
     let name = if interpreted { script.interpreter() } else { path.as_ptr() as u64 };

@@ -2,14 +2,14 @@
 #![allow(unsafe_code, reason = "maps on behalf of the guest")]
 
 use log_format::arena::{Mode, divergence};
-use log_format::record::{Kind, extra, flag};
+use log_format::record::{FileId, Kind, extra, flag};
 use log_format::table::Row;
 
 use crate::diverge::{self, Difference};
 use crate::files::{self, kept};
 use crate::sys::{complain, die, sys};
 use crate::thread::Thread;
-use crate::{record, replay};
+use crate::{record, replay, token};
 
 const MAP_TYPE: u64 = libc::MAP_TYPE as u64;
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
@@ -37,22 +37,29 @@ pub fn replay_local(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 
 /// mmap: anonymous memory as it is; files with their identity.
 pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    if shares(args) {
+        token::share(t);
+    }
     if t.process().mode == Mode::Replay {
         return replay_mmap(t, row, args);
     }
     // SAFETY: the guest's own mapping.
     let ret = unsafe { sys!(libc::SYS_mmap, args[0], args[1], args[2], args[3], args[4], args[5]) };
-    let [_, _, prot, flags, fd, _] = *args;
+    let [_, _, _, flags, fd, _] = *args;
     if ret < 0 || flags & MAP_ANONYMOUS != 0 || !t.process().logging {
         record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
         return ret;
     }
-    let shared = flags & MAP_TYPE != MAP_PRIVATE && prot & PROT_WRITE != 0;
-    let file = files::identify(fd, if shared { kept::SHARED } else { 0 });
+    let file = files::identify(fd, if shares(args) { kept::SHARED } else { 0 });
     let extras = [(extra::FILE, file.bytes())];
     let used = usize::from(!file.bytes().is_empty());
     record::log(t, Kind::Call, flag::LOCAL, row, args, ret, extras.get(..used).unwrap_or(&[]));
     ret
+}
+
+/// True for memory through which processes can reach each other.
+fn shares(args: &[u64; 6]) -> bool {
+    args[3] & MAP_TYPE != MAP_PRIVATE && args[2] & PROT_WRITE != 0
 }
 
 fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
@@ -78,18 +85,13 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         // SAFETY: as above; the file's copy is mapped privately: replay changes no file.
         let ret = unsafe {
             let end = (offset + len).next_multiple_of(4096);
-            if id.flags & kept::SHARED != 0 || end > id.size.next_multiple_of(4096) {
+            if id.flags & kept::SHARED != 0 {
+                shared_copy(at, len, prot, place, fd, offset, &id)
+            } else if end > id.size.next_multiple_of(4096) {
                 anonymous_copy(at, len, prot, place, fd, offset)
             } else {
-                sys!(
-                    libc::SYS_mmap,
-                    at,
-                    len,
-                    prot,
-                    other & !MAP_SHARED | MAP_PRIVATE | place,
-                    fd,
-                    offset
-                )
+                let flags = other & !MAP_SHARED | MAP_PRIVATE | place;
+                sys!(libc::SYS_mmap, at, len, prot, flags, fd, offset)
             }
         };
         // SAFETY: opened above.
@@ -112,7 +114,7 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 unsafe fn anonymous_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offset: u64) -> i64 {
     // SAFETY: the caller's place is free or to be replaced.
     unsafe {
-        let flags = MAP_SHARED | MAP_ANONYMOUS | place;
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | place;
         let ret = sys!(libc::SYS_mmap, at, len, prot | PROT_WRITE, flags, -1, 0);
         if ret < 0 {
             return ret;
@@ -132,6 +134,46 @@ unsafe fn anonymous_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offs
         if prot & PROT_WRITE == 0 {
             sys!(libc::SYS_mprotect, at, len, prot);
         }
+        ret
+    }
+}
+
+/// A writable shared mapping: of a file of the replay's own, which stands for the recorded inode
+/// in all of its processes and begins with the copy's content.
+unsafe fn shared_copy(
+    at: u64,
+    len: u64,
+    prot: u64,
+    place: u64,
+    fd: i64,
+    offset: u64,
+    id: &FileId,
+) -> i64 {
+    let mut name = [0; files::NAME_BYTES];
+    if !files::shared_name(id, &mut name) {
+        return -i64::from(libc::ENOENT);
+    }
+    let end = (offset + len).next_multiple_of(4096);
+    // SAFETY: a NUL-terminated name of ours; the caller's place is free or to be replaced. The
+    // shared token keeps other processes of the replay out.
+    unsafe {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_CLOEXEC;
+        let file = sys!(libc::SYS_open, name.as_ptr(), flags, 0o600);
+        if file < 0 {
+            return file;
+        }
+        let size = sys!(libc::SYS_lseek, file, 0, libc::SEEK_END) as u64;
+        let mut from = 0u64;
+        while size == 0 && from < id.size {
+            if sys!(libc::SYS_sendfile, file, fd, &raw mut from, id.size - from) <= 0 {
+                break;
+            }
+        }
+        if end > size.max(from) {
+            sys!(libc::SYS_ftruncate, file, end);
+        }
+        let ret = sys!(libc::SYS_mmap, at, len, prot, MAP_SHARED | place, file, offset);
+        sys!(libc::SYS_close, file);
         ret
     }
 }

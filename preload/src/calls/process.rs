@@ -8,7 +8,7 @@ use log_format::record::Kind;
 
 use crate::sys::{sys, write_guest_u32};
 use crate::thread::Thread;
-use crate::{arena, record, replay, token, trap};
+use crate::{arena, record, replay, token};
 
 /// exit_group.
 pub fn exit(t: &mut Thread, code: u64) -> ! {
@@ -17,6 +17,7 @@ pub fn exit(t: &mut Thread, code: u64) -> ! {
     let entry = t.process().entry();
     entry.status.store(status as u32, Ordering::Release);
     entry.state.store(proc_state::EXITED, Ordering::Release);
+    token::abandon(t.process());
     arena::ring();
     crate::sys::die(code as u32)
 }
@@ -42,13 +43,12 @@ pub fn exit_thread(t: &mut Thread, code: u64) -> ! {
         sys!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, 0, 8);
         sys!(libc::SYS_set_tid_address, t.kernel_tid.as_ptr());
     }
-    if p.mode == Mode::Replay {
-        replay::hand_over(t);
-        // SAFETY: no token on replay.
-        unsafe { trap::leave(core::ptr::null(), code) }
-    }
-    // SAFETY: this thread holds the token.
-    unsafe { trap::leave(p.token.as_ptr(), code) }
+    // The block is used again only once the kernel has cleared `kernel_tid`, so this thread may
+    // go on after it gave the token up; it does not touch the guest's memory any more.
+    token::give_up(t);
+    // SAFETY: ends the calling thread.
+    unsafe { sys!(libc::SYS_exit, code) };
+    crate::sys::die(125)
 }
 
 fn end(t: &mut Thread, kind: Kind, status: u64) {
@@ -68,14 +68,13 @@ fn end(t: &mut Thread, kind: Kind, status: u64) {
 
 /// A thread begins: waits for its turn and logs itself.
 pub fn begin_thread(t: &mut Thread) {
+    token::take(t);
     if t.process().mode == Mode::Replay {
-        token::wait_turn(t);
         let header = replay::head(t, 0x1_0000 | Kind::ThreadStart as u32, &[0; 6]);
         if header.kind == Kind::ThreadStart {
             replay::take_words(t);
         }
     } else {
-        token::acquire(t);
         record::words(t, Kind::ThreadStart, 0, &[t.tid as u64]);
     }
 }

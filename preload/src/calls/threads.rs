@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::sys::{Guest, sys, write_guest_u32};
 use crate::thread::{self, Thread, XSAVE_BYTES};
 use crate::writer::Writer;
-use crate::{arena, entropy, record, replay, signals, start};
+use crate::{arena, entropy, record, replay, signals, start, token};
 
 const CLONE_VM: u64 = libc::CLONE_VM as u64;
 const CLONE_VFORK: u64 = libc::CLONE_VFORK as u64;
@@ -279,6 +279,8 @@ fn make_sharing_process(
     let c = unsafe {
         core::ptr::copy_nonoverlapping(t.process.cast_const(), process, 1);
         (*process).index = index;
+        (*process).shares = false;
+        (*process).has_shared = false;
         &mut *child
     };
     prepare(t, c, wanted);
@@ -331,6 +333,7 @@ fn reserve(t: &mut Thread) -> Option<(u32, u64)> {
     for zero in [&entry.generation, &entry.children, &entry.slot, &entry.slots_started] {
         zero.store(0, Ordering::Relaxed);
     }
+    entry.holds_shared.store(0, Ordering::Relaxed);
     for zero in [&entry.status, &entry.feed_written, &entry.feed_read, &entry.feed_end] {
         zero.store(0, Ordering::Relaxed);
     }
@@ -442,6 +445,10 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     if kind == starting::FORK && t.clear_tid != 0 {
         // glibc asks for CLONE_CHILD_SETTID and CLEARTID of the same word.
         write_guest_u32(t.clear_tid, t.tid as u32);
+    }
+    p.has_shared = false;
+    if p.shares {
+        token::take(t);
     }
     signals::apply_mask(t);
 }
