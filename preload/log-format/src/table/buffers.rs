@@ -11,14 +11,19 @@ pub trait Memory {
 
     /// Length of the NUL-terminated string at `addr` without its NUL, at most `max`.
     fn string_len(&self, addr: u64, max: u32) -> Option<u32> {
-        let mut byte = [0];
-        for i in 0..max {
-            if !self.read(addr.checked_add(i.into())?, &mut byte) {
+        let mut len = 0;
+        let mut word = [0; 8];
+        while len < max {
+            let at = addr.checked_add(len.into())?;
+            // Up to the next multiple of eight, so that no read crosses into another page.
+            let part = word.get_mut(..8 - (at % 8) as usize)?;
+            if !self.read(at, part) {
                 return None;
             }
-            if byte[0] == 0 {
-                return Some(i);
+            if let Some(end) = part.iter().position(|b| *b == 0) {
+                return Some(max.min(len + end as u32));
             }
+            len += part.len() as u32;
         }
         Some(max)
     }
@@ -55,6 +60,10 @@ pub struct BufAt {
 const STRING_MAX: u32 = 4096;
 /// Most strings of an argv or envp logged, and most iovecs (IOV_MAX).
 const ITEMS_MAX: u64 = 1024;
+/// Longest buffer logged: below what one transfer may have.
+const LEN_MAX: u64 = 0x7fff_0000;
+/// Longest buffer logged of a call that failed, perhaps because of a length without sense.
+const FAILED_LEN_MAX: u64 = 1 << 20;
 /// The result that says that the kernel could not read an argument.
 const EFAULT: i64 = -14;
 
@@ -73,105 +82,155 @@ pub fn buffers(
     for (i, arg) in row.args.iter().enumerate() {
         let Some(&addr) = args.get(i) else { return };
         if addr != 0 {
-            argument(i as u8, arg.ty.resolve(args), addr, args, ret, mem, found);
+            let call = Call { row, args, ret, mem };
+            call.argument(i as u8, arg.ty.resolve(args), addr, found);
         }
     }
 }
 
-fn argument(
-    arg: u8,
-    ty: Ty,
-    addr: u64,
-    args: &[u64; 6],
+/// A call that has returned.
+struct Call<'a, M> {
+    row: &'a Row,
+    args: &'a [u64; 6],
     ret: i64,
-    mem: &impl Memory,
-    found: &mut impl FnMut(BufAt),
-) {
-    let ok = ret >= 0;
-    let done = ret.max(0) as u64;
-    let mut one = |dir, flags, addr, len: u64| {
-        let len = len.min(u64::from(u32::MAX >> 1)) as u32;
-        if len > 0 {
-            found(BufAt { arg, dir, flags, addr, len });
+    mem: &'a M,
+}
+
+impl<M: Memory> Call<'_, M> {
+    fn argument(&self, arg: u8, ty: Ty, addr: u64, found: &mut impl FnMut(BufAt)) {
+        let Call { args, ret, mem, .. } = *self;
+        let ok = ret >= 0;
+        let done = ret.max(0) as u64;
+        let max = if ok { LEN_MAX } else { FAILED_LEN_MAX };
+        let mut one = |dir, flags, addr, len: u64| {
+            let len = len.min(max) as u32;
+            if len > 0 {
+                found(BufAt { arg, dir, flags, addr, len });
+            }
+        };
+        // Also written through another argument (`sigprocmask(how, &set, &set)`): what stands there
+        // now is not what the kernel read.
+        let twice = args.iter().enumerate().any(|(i, a)| *a == addr && i != usize::from(arg));
+        let compared = if twice { BUF_NOT_COMPARED } else { 0 };
+        if ret == EFAULT && !matches!(ty, Ty::OutAlways(..)) {
+            return;
         }
-    };
-    if ret == EFAULT && !matches!(ty, Ty::OutAlways(..)) {
-        return;
+        match ty {
+            Ty::Path => {
+                if let Some(len) = mem.string_len(addr, STRING_MAX) {
+                    one(Dir::In, compared, addr, u64::from(len) + 1);
+                }
+            }
+            Ty::Strings => {
+                for i in 0..ITEMS_MAX {
+                    let Some(at) = mem.u64(addr.wrapping_add(i * 8)).filter(|at| *at != 0) else {
+                        break;
+                    };
+                    let Some(len) = mem.string_len(at, STRING_MAX) else { break };
+                    one(Dir::In, BUF_INDIRECT, at, u64::from(len) + 1);
+                }
+            }
+            Ty::In(len, Shape::Sockaddr) => {
+                let len = self.length(len, addr);
+                one(Dir::In, compared, addr, sockaddr_len(addr, len, mem));
+            }
+            Ty::In(len, _) => one(Dir::In, compared, addr, self.length(len, addr)),
+            Ty::InLoose(len, _) => {
+                one(Dir::In, BUF_NOT_COMPARED, addr, self.length(len, addr));
+            }
+            Ty::Out(len, _) | Ty::InOut(len, _) if ok => {
+                one(Dir::Out, 0, addr, self.length(len, addr));
+            }
+            Ty::OutAlways(len, _) => one(Dir::Out, 0, addr, self.length(len, addr)),
+            Ty::IovIn(count) if ok => iovecs(addr, self.count(count), done, mem, |at, len| {
+                one(Dir::In, BUF_INDIRECT, at, len);
+            }),
+            Ty::IovOut(count) if ok => iovecs(addr, self.count(count), done, mem, |at, len| {
+                one(Dir::Out, BUF_INDIRECT, at, len);
+            }),
+            Ty::MsgIn => message(Dir::In, addr, done, mem, &mut one),
+            Ty::MsgOut if ok => message(Dir::Out, addr, done, mem, &mut one),
+            Ty::MmsgIn | Ty::MmsgOut if ok => {
+                let dir = if matches!(ty, Ty::MmsgIn) { Dir::In } else { Dir::Out };
+                for i in 0..done.min(ITEMS_MAX) {
+                    let at = addr.wrapping_add(i * MMSGHDR_BYTES);
+                    let msg_len = at.wrapping_add(MSGHDR_BYTES);
+                    let len = mem.u32(msg_len).unwrap_or(0);
+                    message(dir, at, len.into(), mem, &mut one);
+                    // The kernel writes msg_len in both directions.
+                    one(Dir::Out, BUF_INDIRECT, msg_len, 4);
+                }
+            }
+            Ty::SigsetPair => {
+                if let Some(set) = mem.u64(addr).filter(|set| *set != 0) {
+                    one(Dir::In, BUF_INDIRECT, set, 8);
+                }
+            }
+            Ty::XattrArgs(dir) => {
+                let value = mem.u64(addr).unwrap_or(0);
+                let size = u64::from(mem.u32(addr.wrapping_add(8)).unwrap_or(0));
+                if value != 0 {
+                    let len = if dir == Dir::Out { size.min(done) } else { size.min(XATTR_MAX) };
+                    one(dir, BUF_INDIRECT, value, len);
+                }
+            }
+            Ty::Regset if ok => {
+                let len = mem.u64(addr.wrapping_add(8)).unwrap_or(0);
+                if let Some(base) = mem.u64(addr) {
+                    one(Dir::Out, BUF_INDIRECT, base, len.min(REGSET_MAX));
+                }
+                one(Dir::Out, 0, addr, 16);
+            }
+            Ty::Ifconf if ok => {
+                let len = mem.u32(addr).unwrap_or(0);
+                if let Some(base) = mem.u64(addr.wrapping_add(8)).filter(|base| *base != 0) {
+                    one(Dir::Out, BUF_INDIRECT, base, u64::from(len).min(IFCONF_MAX));
+                }
+                one(Dir::Out, 0, addr, 16);
+            }
+            _ => {}
+        }
     }
-    match ty {
-        Ty::Path => {
-            if let Some(len) = mem.string_len(addr, STRING_MAX) {
-                one(Dir::In, 0, addr, u64::from(len) + 1);
+
+    /// The value of an argument that is a number, as wide as the kernel takes it.
+    fn number(&self, index: u8) -> u64 {
+        let index = usize::from(index);
+        let value = self.args.get(index).copied().unwrap_or(0);
+        match self.row.args.get(index).map(|arg| arg.ty) {
+            Some(Ty::Int) => (value as i32).max(0) as u64,
+            Some(Ty::Uint) => value & 0xffff_ffff,
+            _ => value,
+        }
+    }
+
+    /// A number of items.
+    fn count(&self, index: u8) -> u64 {
+        self.number(index) & 0xffff_ffff
+    }
+
+    fn length(&self, len: Len, addr: u64) -> u64 {
+        let result = self.ret.max(0) as u64;
+        match len {
+            Len::Fixed(n) => n.into(),
+            Len::Arg(i) => self.number(i),
+            Len::ArgPlus(i, head) => self.number(i).saturating_add(head.into()),
+            Len::ArgTimes(i, size) => self.count(i) * u64::from(size),
+            Len::Ret => result,
+            Len::RetPlus(head) => result.saturating_add(head.into()),
+            Len::RetTimes(size) => result.saturating_mul(size.into()),
+            Len::RetMax(i) => result.min(self.number(i)),
+            Len::RetTimesMax(size, i) => result.min(self.count(i)).saturating_mul(size.into()),
+            Len::U32At(i, max) => {
+                let at = self.args.get(usize::from(i)).copied().unwrap_or(0);
+                if at == 0 { 0 } else { self.mem.u32(at).unwrap_or(0).min(max).into() }
             }
-        }
-        Ty::Strings => {
-            for i in 0..ITEMS_MAX {
-                let Some(at) = mem.u64(addr.wrapping_add(i * 8)).filter(|at| *at != 0) else {
-                    break;
-                };
-                let Some(len) = mem.string_len(at, STRING_MAX) else { break };
-                one(Dir::In, BUF_INDIRECT, at, u64::from(len) + 1);
+            Len::Counted(head, count_at, size) => {
+                let count = self.mem.u32(addr.wrapping_add(count_at.into())).unwrap_or(0);
+                u64::from(head) + u64::from(count.min(COUNTED_MAX)) * u64::from(size)
             }
+            Len::Bits(i) => self.count(i).min(1 << 20).div_ceil(64) * 8,
+            Len::Pages(i) => self.number(i).div_ceil(4096),
         }
-        Ty::In(len, Shape::Sockaddr) => {
-            let len = length(len, addr, args, ret, mem);
-            one(Dir::In, 0, addr, sockaddr_len(addr, len, mem));
-        }
-        Ty::In(len, _) => one(Dir::In, 0, addr, length(len, addr, args, ret, mem)),
-        Ty::InLoose(len, _) => {
-            one(Dir::In, BUF_NOT_COMPARED, addr, length(len, addr, args, ret, mem));
-        }
-        Ty::Out(len, _) | Ty::InOut(len, _) if ok => {
-            one(Dir::Out, 0, addr, length(len, addr, args, ret, mem));
-        }
-        Ty::OutAlways(len, _) => one(Dir::Out, 0, addr, length(len, addr, args, ret, mem)),
-        Ty::IovIn(count) if ok => iovecs(addr, count_of(args, count), done, mem, |at, len| {
-            one(Dir::In, BUF_INDIRECT, at, len);
-        }),
-        Ty::IovOut(count) if ok => iovecs(addr, count_of(args, count), done, mem, |at, len| {
-            one(Dir::Out, BUF_INDIRECT, at, len);
-        }),
-        Ty::MsgIn => message(Dir::In, addr, done, mem, &mut one),
-        Ty::MsgOut if ok => message(Dir::Out, addr, done, mem, &mut one),
-        Ty::MmsgIn | Ty::MmsgOut if ok => {
-            let dir = if matches!(ty, Ty::MmsgIn) { Dir::In } else { Dir::Out };
-            for i in 0..done.min(ITEMS_MAX) {
-                let at = addr.wrapping_add(i * MMSGHDR_BYTES);
-                let msg_len = at.wrapping_add(MSGHDR_BYTES);
-                let len = mem.u32(msg_len).unwrap_or(0);
-                message(dir, at, len.into(), mem, &mut one);
-                // The kernel writes msg_len in both directions.
-                one(Dir::Out, BUF_INDIRECT, msg_len, 4);
-            }
-        }
-        Ty::SigsetPair => {
-            if let Some(set) = mem.u64(addr).filter(|set| *set != 0) {
-                one(Dir::In, BUF_INDIRECT, set, 8);
-            }
-        }
-        Ty::XattrArgs(dir) => {
-            let value = mem.u64(addr).unwrap_or(0);
-            let size = u64::from(mem.u32(addr.wrapping_add(8)).unwrap_or(0));
-            if value != 0 {
-                let len = if dir == Dir::Out { size.min(done) } else { size.min(XATTR_MAX) };
-                one(dir, BUF_INDIRECT, value, len);
-            }
-        }
-        Ty::Regset if ok => {
-            let len = mem.u64(addr.wrapping_add(8)).unwrap_or(0);
-            if let Some(base) = mem.u64(addr) {
-                one(Dir::Out, BUF_INDIRECT, base, len.min(REGSET_MAX));
-            }
-            one(Dir::Out, 0, addr, 16);
-        }
-        Ty::Ifconf if ok => {
-            let len = mem.u32(addr).unwrap_or(0);
-            if let Some(base) = mem.u64(addr.wrapping_add(8)).filter(|base| *base != 0) {
-                one(Dir::Out, BUF_INDIRECT, base, u64::from(len).min(IFCONF_MAX));
-            }
-            one(Dir::Out, 0, addr, 16);
-        }
-        _ => {}
     }
 }
 
@@ -244,40 +303,6 @@ fn iovecs(addr: u64, count: u64, mut left: u64, mem: &impl Memory, mut f: impl F
         let len = len.min(left);
         left -= len;
         f(base, len);
-    }
-}
-
-fn value(args: &[u64; 6], index: u8) -> u64 {
-    args.get(usize::from(index)).copied().unwrap_or(0)
-}
-
-/// A count that the kernel takes as 32 bits.
-fn count_of(args: &[u64; 6], index: u8) -> u64 {
-    value(args, index) & 0xffff_ffff
-}
-
-fn length(len: Len, addr: u64, args: &[u64; 6], ret: i64, mem: &impl Memory) -> u64 {
-    let result = ret.max(0) as u64;
-    match len {
-        Len::Fixed(n) => n.into(),
-        Len::Arg(i) => value(args, i),
-        Len::ArgPlus(i, head) => value(args, i).saturating_add(head.into()),
-        Len::ArgTimes(i, size) => count_of(args, i) * u64::from(size),
-        Len::Ret => result,
-        Len::RetPlus(head) => result.saturating_add(head.into()),
-        Len::RetTimes(size) => result.saturating_mul(size.into()),
-        Len::RetMax(i) => result.min(value(args, i)),
-        Len::RetTimesMax(size, i) => result.min(count_of(args, i)).saturating_mul(size.into()),
-        Len::U32At(i, max) => {
-            let at = value(args, i);
-            if at == 0 { 0 } else { mem.u32(at).unwrap_or(0).min(max).into() }
-        }
-        Len::Counted(head, count_at, size) => {
-            let count = mem.u32(addr.wrapping_add(count_at.into())).unwrap_or(0).min(COUNTED_MAX);
-            u64::from(head) + u64::from(count) * u64::from(size)
-        }
-        Len::Bits(i) => count_of(args, i).min(1 << 20).div_ceil(64) * 8,
-        Len::Pages(i) => value(args, i).div_ceil(4096),
     }
 }
 
