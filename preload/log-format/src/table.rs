@@ -12,7 +12,7 @@ mod types;
 
 pub use buffers::{BufAt, Memory, buffers};
 pub use flags::{FlagName, FlagSet, errno_name};
-pub use ioctl::{IoctlRow, ioctl};
+pub use ioctl::{IOCTLS, IoctlRow, ioctl};
 pub use rows::ROWS;
 pub use types::{By, Len, Shape, Ty};
 

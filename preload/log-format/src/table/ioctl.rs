@@ -52,7 +52,8 @@ const FIEMAP: Ty = InOut(Counted(32, 20, 56), Opaque);
 /// `struct file_dedupe_range`, with dest_count at 16.
 const DEDUPE: Ty = InOut(Counted(24, 16, 32), Opaque);
 
-const IOCTLS: &[(u32, &str, Ty)] = &[
+/// Every listed request: number, name, type of the third argument.
+pub const IOCTLS: &[(u32, &str, Ty)] = &[
     // Terminals.
     (0x5401, "TCGETS", get(TERMIOS_BYTES, Opaque)),
     (0x5402, "TCSETS", TERMIOS_IN),
