@@ -20,4 +20,5 @@ pub mod error;
 pub mod launch;
 pub mod log;
 pub mod record;
+pub mod replay;
 pub mod session;

@@ -233,13 +233,14 @@ pub fn scratch_dir() -> Result<tempfile::TempDir> {
 fn program(command: &[OsString]) -> Result<(OsString, Program)> {
     let name = command.first().ok_or_else(|| Error::Usage("there is no program".into()))?;
     let found = elf::find(Path::new(name))?;
-    elf::check(&found)?;
+    let interpreters = elf::interpreters(&found)?;
     let cwd = std::env::current_dir().map_err(Error::io("find the working directory"))?;
     let env = environment::inherited();
     let program = Program {
         argv: command.iter().map(ByteText::from).collect(),
         filename: ByteText::from(&found),
         executable: ByteText::from(&cwd.join(&found)),
+        interpreters: interpreters.into_iter().map(ByteText).collect(),
         identity: 0,
         preload: environment::value(&env, b"LD_PRELOAD").map(|v| ByteText(v.to_vec())),
         env,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::StoreArgs;
 use crate::error::{Error, Result};
+use crate::replay::{Replaying, replay};
 
 /// Run a session's program again from its log alone.
 #[derive(Debug, clap::Args)]
@@ -30,6 +31,11 @@ impl Replay {
     /// # Errors
     /// The session is unusable, or the replay differs from it.
     pub(super) fn run(self) -> Result<u8> {
-        Err(Error::Usage("'replay' is not there yet".into()))
+        if self.gdb {
+            return Err(Error::Usage("'--gdb' is not there yet".into()));
+        }
+        let session = self.store.store()?.open(self.session.as_deref())?;
+        let replaying = Replaying { until_step: self.until.unwrap_or(0), json: self.json };
+        replay(&session, &replaying)
     }
 }

@@ -35,6 +35,24 @@ pub enum Program {
     },
 }
 
+/// What the kernel puts before a script's path: interpreter and argument, of the innermost script
+/// first; empty for an ELF program.
+///
+/// # Errors
+/// As [`check`].
+pub fn interpreters(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let (mut words, mut at) = (Vec::new(), path.to_owned());
+    for _ in 0..=SCRIPT_DEPTH_MAX {
+        let Program::Script { interpreter, argument } = check(&at)? else { break };
+        let mut before = vec![interpreter.as_os_str().as_encoded_bytes().to_vec()];
+        before.extend(argument);
+        before.append(&mut words);
+        words = before;
+        at = interpreter;
+    }
+    Ok(words)
+}
+
 /// Looks at the file that is to be executed.
 ///
 /// # Errors
@@ -213,6 +231,10 @@ mod tests {
         let expected =
             Program::Script { interpreter: "/bin/sh".into(), argument: Some(b"-e x".to_vec()) };
         assert_eq!(check(&good).unwrap(), expected);
+        let nested = format!("#!{} y\n", good.display());
+        let nested = file(dir.path(), "nested", nested.as_bytes(), 0o755);
+        let words = ["/bin/sh", "-e x", good.to_str().unwrap(), "y"];
+        assert_eq!(interpreters(&nested).unwrap(), words.map(|w| w.as_bytes().to_vec()));
         let bad = file(dir.path(), "bad", b"#!/no/such/interpreter\n", 0o755);
         assert_eq!(check(&bad).unwrap_err().exit_code(), 126);
         let own = dir.path().join("own");

@@ -124,12 +124,15 @@ impl ArenaMap {
 
     /// Copies bytes of the output ring, from `position` on (counted since the start).
     pub fn read_output(&self, position: u64, out: &mut [u8]) {
-        let base = self.map.as_ptr().wrapping_add(OUTPUT_AT);
-        for (i, byte) in out.iter_mut().enumerate() {
-            let at = (position as usize).wrapping_add(i) % OUTPUT_BYTES;
-            // SAFETY: `at` is below OUTPUT_BYTES, so the byte lies inside the mapping; the shim
-            // does not write it before `output_read` has passed it.
-            *byte = unsafe { base.add(at).read_volatile() };
+        let start = position as usize % OUTPUT_BYTES;
+        let len = out.len().min(OUTPUT_BYTES);
+        let first = len.min(OUTPUT_BYTES - start);
+        // SAFETY: the ring lies inside the mapping, both parts inside the ring, and `out` has
+        // `len` bytes. The shim does not write there before `output_read` has passed.
+        unsafe {
+            let ring = self.map.as_ptr().add(OUTPUT_AT);
+            std::ptr::copy_nonoverlapping(ring.add(start), out.as_mut_ptr(), first);
+            std::ptr::copy_nonoverlapping(ring, out.as_mut_ptr().add(first), len - first);
         }
     }
 

@@ -127,6 +127,9 @@ pub struct Program {
     pub filename: ByteText,
     /// The file that was executed, absolute.
     pub executable: ByteText,
+    /// For a script: the words that the kernel puts before its path, an interpreter first.
+    #[serde(default)]
+    pub interpreters: Vec<ByteText>,
     /// Identity of that file, the name of a kept copy.
     #[serde(with = "hex64")]
     pub identity: u64,

@@ -1,0 +1,323 @@
+//! Replaying: the recorded process tree again, from its log alone.
+
+pub mod files;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use log_format::arena::{Mode, ROOT_KEY, option, proc_state};
+use nix::sys::resource::RLIM_INFINITY;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+use crate::launch::spawn::{Recorded, Signals, Spawn, spawn, turn_aslr_off};
+use crate::launch::{environment, setup, shim};
+use crate::log::feed::Feed;
+use crate::log::map::{ArenaMap, ring, wait};
+use crate::log::output::Output;
+use crate::log::table::Table;
+use crate::record::{exit_code, ring_at_end, scratch_dir};
+use crate::session::manifest::{Entropy, Manifest, Time, unhex};
+use crate::session::{self, Session, Status, facts};
+
+/// How often the host looks for processes that have ended, if nothing wakes it.
+const TICK: Duration = Duration::from_millis(100);
+/// As in a recording: from a parent's reservation to the child's first sign of life.
+const BIRTH: Duration = Duration::from_millis(500);
+/// A replay that takes longer shows its progress on a terminal.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+
+/// How to replay.
+#[derive(Clone, Debug, Default)]
+pub struct Replaying {
+    /// Stop before this step of the root; 0 = never.
+    pub until_step: u64,
+    /// Where to write the report of a divergence as JSON.
+    pub json: Option<PathBuf>,
+}
+
+/// Replays a session; the code to exit with: the recorded one.
+///
+/// # Errors
+/// [`Error::Diverged`] after the report has been shown; the session or a file of it is unusable.
+pub fn replay(session: &Session, replaying: &Replaying) -> Result<u8> {
+    if session.manifest().status == Status::Recording {
+        return Err(Error::SessionBusy { name: session.name().to_owned() });
+    }
+    let mut run = Run::start(session, replaying)?;
+    let end = run.follow();
+    run.kill_all();
+    run.output.round();
+    run.progress.clear();
+    match end? {
+        End::Finished => run.check_end(),
+        End::Interrupted(signal) => Ok(128 + signal as u8),
+        End::Diverged => Err(run.diverged()),
+    }
+}
+
+/// How following a replay ended.
+enum End {
+    Finished,
+    /// By a signal to the host.
+    Interrupted(i32),
+    Diverged,
+}
+
+struct Run<'a> {
+    session: &'a Session,
+    replaying: &'a Replaying,
+    arena: Arc<ArenaMap>,
+    feed: Feed,
+    output: Output,
+    table: Table,
+    signals: Signals,
+    root: Pid,
+    root_status: Option<i32>,
+    progress: Progress,
+    /// Holds the arena and the links to kept files; removed with it.
+    _scratch: tempfile::TempDir,
+}
+
+impl<'a> Run<'a> {
+    fn start(session: &'a Session, replaying: &'a Replaying) -> Result<Run<'a>> {
+        let manifest = session.manifest();
+        let shim = shim::install()?;
+        let scratch = scratch_dir()?;
+        let files_dir = scratch.path().join("files");
+        std::fs::create_dir(&files_dir).map_err(Error::file("create", &files_dir))?;
+        files::prepare(session, &files_dir)?;
+        let recorded_cwd = manifest.program.cwd.as_path();
+        let cwd = if recorded_cwd.is_dir() { recorded_cwd } else { Path::new("/") };
+        let start = files::start(session, &files_dir, cwd)?;
+        let arena_path = scratch.path().join(session::ARENA);
+        let options = &manifest.options;
+        let bit = |set: bool, bit| if set { bit } else { 0 };
+        let setup = setup::Setup {
+            mode: Mode::Replay,
+            options: bit(options.entropy == Entropy::Os, option::ENTROPY_OS)
+                | bit(options.time == Time::Frozen, option::TIME_FROZEN)
+                | bit(options.trap_tsc, option::TRAP_TSC),
+            seed: seed(session)?,
+            started_ns: manifest.started_ns,
+            frozen_mono_ns: options.frozen_mono_ns,
+            files_dir: &files_dir,
+            shim: &shim,
+            path: &arena_path,
+            until_step: replaying.until_step,
+        };
+        let arena = Arc::new(setup.create()?);
+        let mut feed = Feed::new(arena.clone(), session.dir(), false);
+        feed.round()?;
+        // A recording without randomisation replays without; one with it can't be exact anyway.
+        if options.aslr_off && !turn_aslr_off() {
+            return Err(Error::Machine {
+                doing: "replay".into(),
+                reason: "address space randomisation can't be turned off here".into(),
+            });
+        }
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+        let bell = arena.clone();
+        let signals = Signals::take(false, move || ring(&bell.header().doorbell))?;
+        let strings = start.argv.into_iter().map(environment::c_string);
+        let env = environment::guest(&manifest.program.env, &start.filename, &shim, &arena_path)?;
+        let start = Spawn {
+            filename: environment::c_string(start.filename.into_encoded_bytes())?,
+            argv: strings.collect::<Result<_>>()?,
+            env,
+            replay: Some(Recorded {
+                cwd: cwd.to_owned(),
+                umask: manifest.program.umask,
+                rlimits: rlimits(manifest),
+            }),
+        };
+        let root = spawn(&start, &signals)?;
+        ring_at_end(root, arena.clone())?;
+        Ok(Run {
+            session,
+            replaying,
+            output: Output::new(arena.clone(), &manifest.output_holes),
+            arena,
+            feed,
+            table: Table::default(),
+            signals,
+            root,
+            root_status: None,
+            progress: Progress::new(manifest.processes.first().map_or(0, |p| p.events)),
+            _scratch: scratch,
+        })
+    }
+
+    /// Serves the guests until all have ended.
+    fn follow(&mut self) -> Result<End> {
+        let mut root_ended: Option<Instant> = None;
+        let arena = self.arena.clone();
+        let header = arena.header();
+        loop {
+            let seen = header.doorbell.load(Ordering::Acquire);
+            self.reap();
+            self.table.update(&arena);
+            let gone: Vec<usize> =
+                self.table.guests().filter(|(_, g)| g.gone).map(|(i, _)| i).collect();
+            for index in gone.into_iter().filter(|i| *i != 0) {
+                self.feed.remove(index);
+                self.table.remove(&arena, index);
+            }
+            self.feed.round()?;
+            self.output.round();
+            if header.divergence.state.load(Ordering::Acquire) == 2 {
+                return Ok(End::Diverged);
+            }
+            if let Some(signal) = self.signals.got() {
+                return Ok(End::Interrupted(signal));
+            }
+            if self.root_status.is_some() {
+                let since = root_ended.get_or_insert_with(Instant::now).elapsed();
+                let unborn = arena
+                    .procs_used()
+                    .iter()
+                    .skip(1)
+                    .any(|e| e.state.load(Ordering::Acquire) == proc_state::RESERVED);
+                if self.table.running().next().is_none() && (!unborn || since > BIRTH) {
+                    return Ok(End::Finished);
+                }
+            }
+            if let Some(root) = arena.procs().first() {
+                self.progress.show(root.steps.load(Ordering::Relaxed));
+            }
+            wait(&header.doorbell, seen, TICK);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let ended = match status {
+                WaitStatus::Exited(pid, code) => (pid, (code & 0xff) << 8),
+                WaitStatus::Signaled(pid, signal, _) => (pid, signal as i32),
+                WaitStatus::StillAlive => return,
+                _ => continue,
+            };
+            if ended.0 == self.root {
+                self.root_status = Some(ended.1);
+            }
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for pid in self.table.running().map(|g| g.pid).filter(|pid| *pid > 0) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if self.root_status.is_none() {
+            let _ = kill(self.root, Signal::SIGKILL);
+            let _ = waitpid(self.root, None);
+        }
+    }
+
+    /// Compares how the root ended with how it did while recording.
+    fn check_end(&self) -> Result<u8> {
+        let manifest = self.session.manifest();
+        let code = manifest.exit_code.unwrap_or_default();
+        let Some(root) = manifest.processes.iter().find(|p| p.key == ROOT_KEY) else {
+            return Ok(code);
+        };
+        let entry = self.arena.procs().first();
+        let step = entry.map_or(0, |e| e.steps.load(Ordering::Acquire));
+        let state = entry.map_or(0, |e| e.state.load(Ordering::Acquire));
+        if state == proc_state::RESERVED {
+            return Err(Error::Machine {
+                doing: format!("replay '{}'", self.session.name()),
+                reason: "the program ran without loading the shim".into(),
+            });
+        }
+        let status = self.root_status.unwrap_or_default();
+        let expected = root.wait_status.filter(|_| root.complete);
+        let same_end = expected.is_none_or(|e| exit_code(e) == exit_code(status));
+        if same_end && (!root.complete || step == root.events) {
+            return Ok(code);
+        }
+        let was = |status: i32| match status & 0x7f {
+            0 => format!("exit code {}", status >> 8),
+            signal => format!("signal {signal}"),
+        };
+        eprintln!(
+            "rr-run: the replay ended after step {step} with {}, the recording after step {} with {}",
+            was(status),
+            root.events,
+            expected.map_or_else(|| "no status".into(), was),
+        );
+        Err(Error::Diverged { session: self.session.name().to_owned(), step })
+    }
+
+    fn diverged(&self) -> Error {
+        let entry = &self.arena.header().divergence;
+        let step = entry.step.load(Ordering::Acquire);
+        let kind = entry.kind.load(Ordering::Acquire);
+        eprintln!(
+            "divergence kind {kind} proc {} thread {} step {step} nr {:#x} arg {} args {:x?} regs {:x?} ret {:#x} json {:?}",
+            entry.proc.load(Ordering::Acquire),
+            entry.thread.load(Ordering::Acquire),
+            entry.actual_nr.load(Ordering::Acquire),
+            entry.arg.load(Ordering::Acquire),
+            entry.actual_args,
+            entry.regs,
+            entry.actual_ret.load(Ordering::Acquire),
+            self.replaying.json,
+        );
+        Error::Diverged { session: self.session.name().to_owned(), step }
+    }
+}
+
+fn seed(session: &Session) -> Result<[u8; 32]> {
+    let bytes = unhex(&session.manifest().seed).and_then(|b| <[u8; 32]>::try_from(b).ok());
+    bytes.ok_or_else(|| {
+        let path = session.dir().join(session::MANIFEST);
+        Error::damaged(&path, "the seed is no 64 hex digits", "the logs are readable")
+    })
+}
+
+fn rlimits(manifest: &Manifest) -> Vec<(nix::sys::resource::Resource, u64, u64)> {
+    let value = |limit: Option<u64>| limit.unwrap_or(RLIM_INFINITY);
+    let recorded = manifest.program.rlimits.iter();
+    let known = recorded.filter_map(|limit| {
+        let (resource, _) = facts::RLIMITS.into_iter().find(|(_, name)| *name == limit.name)?;
+        Some((resource, value(limit.soft), value(limit.hard)))
+    });
+    known.collect()
+}
+
+/// A line on stderr that says how far a long replay is.
+struct Progress {
+    events: u64,
+    started: Instant,
+    shown: bool,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(events: u64) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        Progress { events, started: Instant::now(), shown: false, terminal }
+    }
+
+    fn show(&mut self, step: u64) {
+        if !self.terminal || self.started.elapsed() < PROGRESS_AFTER {
+            return;
+        }
+        self.shown = true;
+        let percent = (step * 100).checked_div(self.events).unwrap_or(0).min(100);
+        let line =
+            format!("\r\x1b[Krr-run: replaying, step {step} of {} ({percent} %)", self.events);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = std::io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
