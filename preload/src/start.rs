@@ -296,6 +296,9 @@ fn record_start(t: &mut Thread, loaded: bool) {
         let scratch = &mut t.scratch;
         let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
         maps::read(&mut special, |path| {
+            if is_shim(path) {
+                return;
+            }
             let mut name = [0u8; files::PATH_BYTES];
             let Some(to) = name.get_mut(..path.len()) else { return };
             to.copy_from_slice(path);
@@ -308,9 +311,8 @@ fn record_start(t: &mut Thread, loaded: bool) {
                 let file = files::identify(fd as u64, 0);
                 sys!(libc::SYS_close, fd);
                 let bytes = file.bytes();
-                let shim = is_shim(path);
-                if let (false, Some(to), Some(end)) =
-                    (shim, scratch.get_mut(used..used + bytes.len()), ends.get_mut(count))
+                if let (Some(to), Some(end)) =
+                    (scratch.get_mut(used..used + bytes.len()), ends.get_mut(count))
                 {
                     to.copy_from_slice(bytes);
                     used += bytes.len();
