@@ -60,7 +60,8 @@ impl Identified {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    fn path(&self) -> &[u8] {
+    /// Its path; empty if it could not be identified.
+    pub fn path(&self) -> &[u8] {
         self.bytes.get(FILE_ID_BYTES..self.len).unwrap_or(&[])
     }
 
@@ -135,7 +136,7 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
 }
 
 /// True for what a distribution installs.
-fn of_the_system(path: &[u8]) -> bool {
+pub fn of_the_system(path: &[u8]) -> bool {
     let prefixes: [&[u8]; 7] =
         [b"/usr/lib", b"/usr/bin/", b"/usr/sbin/", b"/lib", b"/bin/", b"/sbin/", b"/etc/ld.so"];
     let others: [&[u8]; 2] = [b"/usr/share/", b"/usr/libexec/"];

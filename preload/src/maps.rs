@@ -30,9 +30,20 @@ pub const MAPS_MAX: usize = 8;
 /// Longest line handled.
 const LINE_BYTES: usize = 1200;
 
-/// Reads all lines. `special` gets the vDSO and its data; `path` is called with the path of
-/// each mapped file when it differs from the one before.
-pub fn read(special: &mut [Map; MAPS_MAX], mut path: impl FnMut(&[u8])) -> usize {
+/// A mapped file, or a part of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapped<'a> {
+    /// Its path.
+    pub path: &'a [u8],
+    /// False for further parts of the file mapped before.
+    pub first: bool,
+    /// Addresses of a part that can be executed.
+    pub code: Option<(u64, u64)>,
+}
+
+/// Reads all lines. `special` gets the vDSO and its data; `file` is called for each mapping of a
+/// file.
+pub fn read(special: &mut [Map; MAPS_MAX], mut file: impl FnMut(Mapped<'_>)) -> usize {
     let mut count = 0;
     let mut line = [0u8; LINE_BYTES];
     let mut last = [0u8; LINE_BYTES];
@@ -64,11 +75,16 @@ pub fn read(special: &mut [Map; MAPS_MAX], mut path: impl FnMut(&[u8])) -> usize
                 let name = text.iter().position(|b| *b == b'/' || *b == b'[');
                 let name = name.and_then(|at| text.get(at..)).unwrap_or(&[]);
                 if name.starts_with(b"/") {
-                    if last.get(..last_len) != Some(name) {
-                        path(name);
+                    let first = last.get(..last_len) != Some(name);
+                    if first {
                         last_len = name.len();
                         last[..last_len].copy_from_slice(name);
                     }
+                    // "start-end rwxp ..."
+                    let rights = text.iter().position(|b| *b == b' ').unwrap_or(0);
+                    let executable = text.get(rights + 3) == Some(&b'x');
+                    let code = if executable { range(text) } else { None };
+                    file(Mapped { path: name, first, code });
                     continue;
                 }
                 let kind = match name {

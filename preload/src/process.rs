@@ -46,6 +46,8 @@ pub struct Process {
     pub token: AtomicU32,
     /// Takes part in the shared token instead of its own.
     pub shares: bool,
+    /// rdtsc is trapped; the clock is read by syscalls, for the vDSO uses the instruction too.
+    pub trap_tsc: bool,
     /// One of its threads holds the shared token.
     pub has_shared: bool,
     /// Another thread has waited long for the token.

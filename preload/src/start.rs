@@ -153,6 +153,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             token: 1.into(),
             shares: false,
             has_shared: false,
+            trap_tsc: false,
             wanted: 0.into(),
             grants: 0.into(),
             holder: (pid as u32).into(),
@@ -176,7 +177,17 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     };
     t.rng = entropy::stream(t.process(), 0);
     let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
-    let count = maps::read(&mut special, |_| {});
+    let mut reads_tsc = t.process().option(option::TRAP_TSC);
+    let count = maps::read(&mut special, |file| {
+        if let Some((start, end)) = file.code
+            && !reads_tsc
+            && !files::of_the_system(file.path)
+            && !is_shim(file.path)
+        {
+            reads_tsc = time::has_rdtsc(start, end);
+        }
+    });
+    t.process().trap_tsc = reads_tsc;
     vdso::replace(special.get(..count).unwrap_or(&[]));
     signals::inherit(t);
     for sig in [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS] {
@@ -197,7 +208,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
         token::abandon(t.process());
     }
     signals::apply_mask(t);
-    if t.process().option(option::TRAP_TSC) {
+    if t.process().trap_tsc {
         time::trap_tsc();
     }
     trap::set_ready();
@@ -295,8 +306,9 @@ fn record_start(t: &mut Thread, loaded: bool) {
     if loaded {
         let scratch = &mut t.scratch;
         let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
-        maps::read(&mut special, |path| {
-            if is_shim(path) {
+        maps::read(&mut special, |file| {
+            let path = file.path;
+            if !file.first || is_shim(path) {
                 return;
             }
             let mut name = [0u8; files::PATH_BYTES];

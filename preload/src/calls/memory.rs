@@ -51,6 +51,9 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return ret;
     }
     let file = files::identify(fd, if shares(args) { kept::SHARED } else { 0 });
+    if args[2] & libc::PROT_EXEC as u64 != 0 {
+        super::time::watch_code(t, file.path(), ret as u64, args[1]);
+    }
     let extras = [(extra::FILE, file.bytes())];
     let used = usize::from(!file.bytes().is_empty());
     record::log(t, Kind::Call, flag::LOCAL, row, args, ret, extras.get(..used).unwrap_or(&[]));
@@ -72,6 +75,7 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let place = if flags & MAP_FIXED != 0 { MAP_FIXED } else { MAP_FIXED_NOREPLACE };
     let other = flags & !(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE);
     let at = recorded as u64;
+    let path_len = extras.file.map_or(0, |(_, len)| len);
     let ret = if flags & MAP_ANONYMOUS != 0 {
         let kind = flags & MAP_TYPE;
         // SAFETY: the guest's mapping at its recorded place.
@@ -106,6 +110,12 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if ret != recorded {
         let difference = Difference { ret: ret as u64, ..Difference::default() };
         diverge::report(t, divergence::RESULT, row.nr.into(), args, difference);
+    }
+    if prot & libc::PROT_EXEC as u64 != 0 && path_len > 0 {
+        let mut path = [0; files::PATH_BYTES];
+        let len = path_len.min(path.len());
+        path[..len].copy_from_slice(&t.scratch[..len]);
+        super::time::watch_code(t, &path[..len], at, args[1]);
     }
     ret
 }

@@ -412,7 +412,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     let kind = t.starting;
     t.starting = 0;
     if kind == starting::THREAD {
-        if t.process().option(log_format::arena::option::TRAP_TSC) {
+        if t.process().trap_tsc {
             super::time::trap_tsc();
         }
         super::process::begin_thread(t);

@@ -37,7 +37,8 @@ pub extern "C" fn rr_fast_clock(clock: u64, to: *mut [u64; 2]) -> bool {
         || !in_vdso(clock)
         || t.pending.load(Ordering::Relaxed) != 0
         || p.wanted.load(Ordering::Relaxed) != 0
-        || p.options & (option::TIME_FROZEN | option::TRAP_TSC) != 0
+        || p.option(option::TIME_FROZEN)
+        || p.trap_tsc
         || p.writer.room() < RECORD_BYTES && p.logging
     {
         return false;
@@ -164,6 +165,48 @@ pub fn trap_tsc() {
     unsafe { sys!(libc::SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV) };
 }
 
+/// True if the code from `start` to `end` reads the time stamp counter to use all of it: rdtsc
+/// and, within a few instructions, a shift of a register by 32 (its upper half). The two bytes
+/// of rdtsc alone would be found by chance in any large program.
+pub fn has_rdtsc(start: u64, end: u64) -> bool {
+    use core::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+    };
+    const REACH: u64 = 24;
+    // shl $32, %r64
+    let shift = |w: &[u8]| matches!(w, [0x48 | 0x49, 0xc1, 0xe0..=0xe7, 0x20]);
+    let mut at = start;
+    while at + 16 + REACH < end {
+        // SAFETY: SSE2 is part of x86-64; the mapping is readable code from start to end.
+        let mut hits = unsafe {
+            let block = _mm_loadu_si128(at as *const __m128i);
+            let next = _mm_loadu_si128((at + 1) as *const __m128i);
+            let first = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(0x0f)));
+            first & _mm_movemask_epi8(_mm_cmpeq_epi8(next, _mm_set1_epi8(0x31)))
+        };
+        while hits != 0 {
+            let found = at + u64::from(hits.trailing_zeros());
+            hits &= hits - 1;
+            // SAFETY: below `end`, as the loop's condition leaves REACH bytes.
+            let code = unsafe { core::slice::from_raw_parts(found as *const u8, REACH as usize) };
+            if code.windows(4).any(shift) {
+                return true;
+            }
+        }
+        at += 16;
+    }
+    false
+}
+
+/// After code was mapped: traps the counter from here on if the code reads it.
+pub fn watch_code(t: &mut Thread, path: &[u8], start: u64, len: u64) {
+    let p = t.process();
+    if !p.trap_tsc && !crate::files::of_the_system(path) && has_rdtsc(start, start + len) {
+        p.trap_tsc = true;
+        trap_tsc();
+    }
+}
+
 fn allowed_rdtsc() -> u64 {
     // SAFETY: enables the instruction for this thread around one read.
     unsafe {
@@ -183,7 +226,7 @@ pub unsafe fn trapped_tsc(t: &mut Thread, sig: i32, gregs: &mut Regs) -> bool {
     // SAFETY: `code` is ours; a fault at the guest's rip is caught.
     let readable =
         unsafe { crate::sys::copy_checked(code.as_mut_ptr(), gregs.rip as *const u8, code.len()) };
-    if sig != libc::SIGSEGV || !readable || !t.process().option(option::TRAP_TSC) {
+    if sig != libc::SIGSEGV || !readable || !t.process().trap_tsc {
         return false;
     }
     let len = match code {
