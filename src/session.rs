@@ -13,6 +13,7 @@ pub mod facts;
 pub mod finish;
 pub mod hashes;
 pub mod manifest;
+mod recover;
 pub mod store;
 
 use std::fs::{self, File};
@@ -50,7 +51,10 @@ impl Session {
     /// # Errors
     /// [`Error::SessionMissing`], [`Error::Damaged`], [`Error::SessionNewer`] or the system's.
     pub fn open(dir: &Path) -> Result<Session> {
-        let manifest = read_manifest(dir)?;
+        let mut manifest = read_manifest(dir)?;
+        if manifest.status == Status::Recording {
+            manifest = recover::recover(dir, manifest)?;
+        }
         Ok(Session { dir: dir.to_owned(), manifest })
     }
 

@@ -52,6 +52,22 @@ pub struct Drained {
     pub hole: Option<u64>,
 }
 
+impl Drained {
+    /// What log files say, written by `writer` and seen by `scan`.
+    pub fn new(writer: Writer, scan: Scan) -> Drained {
+        Drained {
+            pid: scan.start.map_or(0, |s| s.pid),
+            parent_key: scan.start.map_or(0, |s| s.parent_key),
+            ordinal: scan.start.map_or(0, |s| s.ordinal),
+            exited: scan.exit.is_some(),
+            dropped: 0,
+            hole: None,
+            writer,
+            scan,
+        }
+    }
+}
+
 /// Moves slots into the session's files.
 pub struct Drain {
     arena: Arc<ArenaMap>,
@@ -87,20 +103,9 @@ impl Drain {
         })
     }
 
-    /// Takes over what a killed host had written of a process.
-    pub fn adopt(&mut self, key: u64, writer: Writer, scan: Scan) {
-        let start = scan.start;
-        let drained = Drained {
-            writer,
-            pid: start.map_or(0, |s| s.pid),
-            parent_key: start.map_or(0, |s| s.parent_key),
-            ordinal: start.map_or(0, |s| s.ordinal),
-            exited: scan.exit.is_some(),
-            scan,
-            dropped: 0,
-            hole: None,
-        };
-        self.drained.insert(key, drained);
+    /// Goes on from what a killed host had written.
+    pub fn resume(&mut self, drained: BTreeMap<u64, Drained>) {
+        self.drained = drained;
     }
 
     /// Gives guests free slots, so that there are always some ready.
@@ -138,6 +143,10 @@ impl Drain {
     /// Failure to write stops the recording, not the guests: see [`Drain::stopped`].
     pub fn round(&mut self) {
         let _ = self.provide_slots();
+        self.collect();
+    }
+
+    fn collect(&mut self) {
         self.table.update(&self.arena);
         self.take_full();
         let ended: Vec<usize> = self
@@ -154,7 +163,7 @@ impl Drain {
     /// The last round: takes also what processes have logged that still run. They are no longer
     /// recorded after it.
     pub fn finish(&mut self) {
-        self.round();
+        self.collect();
         let all: Vec<usize> = self.table.guests().map(|(index, _)| index).collect();
         for index in all {
             if let Some(entry) = self.arena.procs().get(index) {
@@ -243,16 +252,8 @@ impl Drain {
         let entry = index.and_then(|i| self.arena.procs().get(i));
         let entry = entry.filter(|e| e.key.load(Ordering::Acquire) == key);
         let session = &self.session;
-        let drained = self.drained.entry(key).or_insert_with(|| Drained {
-            writer: Writer::new(session, key),
-            scan: Scan::default(),
-            pid: 0,
-            parent_key: 0,
-            ordinal: 0,
-            exited: false,
-            dropped: 0,
-            hole: None,
-        });
+        let fresh = || Drained::new(Writer::new(session, key), Scan::default());
+        let drained = self.drained.entry(key).or_insert_with(fresh);
         if let Some(entry) = entry
             && drained.pid == 0
         {
@@ -292,11 +293,10 @@ impl Drain {
         };
         self.process(place.key, Some(proc));
         let Some(drained) = self.drained.get_mut(&place.key) else { return };
-        // A slot that was written before the host was killed, or one behind a gap.
-        if raw.is_empty() || place.seq != drained.writer.frames {
-            return;
-        }
-        if self.failure.is_some() {
+        // Not next: a slot that was written before the host was killed, or one behind a gap.
+        // Broken: a killed host left a damaged file, behind which nothing can be read.
+        let next = place.seq == drained.writer.frames && !drained.scan.broken;
+        if raw.is_empty() || !next || self.failure.is_some() {
             return;
         }
         if limits.size_bytes_max != 0 && total >= limits.size_bytes_max {

@@ -254,6 +254,11 @@ pub fn file_id(bytes: &[u8]) -> Option<(FileId, &[u8])> {
     Some((id, path.split(|b| *b == 0).next().unwrap_or(path)))
 }
 
+/// Who a process is, from its start record.
+pub fn start_of(record: &Record<'_>) -> Option<Start> {
+    start(record.call().ok()?.buf(extra::START, Dir::Extra)?.bytes)
+}
+
 /// Reads what matters of a `StartInfo`: parent key at 8, pid at 16, ordinal at 28.
 fn start(bytes: &[u8]) -> Option<Start> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::chunk::{Encoder, Place};
 use super::frames::{Frames, log_path};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Appends frames to the log files of one process.
 ///
@@ -36,36 +36,40 @@ impl Writer {
     /// A writer that goes on after the last whole frame that a killed host has written, and cuts
     /// off what follows it. `seen` gets each frame's raw bytes.
     ///
-    /// # Errors
-    /// Damage before the end, or the system's.
-    pub fn resume(session: &Path, key: u64, mut seen: impl FnMut(&[u8])) -> Result<Writer> {
+    /// Beside the writer: damage before the end, or the system's error. The writer then knows the
+    /// part before it.
+    pub fn resume(session: &Path, key: u64, mut seen: impl FnMut(&[u8])) -> (Writer, Result<()>) {
         let mut writer = Writer::new(session, key);
-        let mut frames = Frames::open(session, key, true)?;
+        let done = writer.pass_written(&mut seen).and_then(|()| writer.cut_tail());
+        (writer, done)
+    }
+
+    fn pass_written(&mut self, seen: &mut impl FnMut(&[u8])) -> Result<()> {
+        let mut frames = Frames::open(&self.session, self.key, true)?;
         let mut raw = Vec::new();
-        loop {
-            raw.clear();
-            let Some(header) = frames.read(&mut raw)? else { break };
+        while frames.read(&mut raw)?.is_some() {
             seen(&raw);
-            writer.bytes += u64::from(header.raw_len);
             let at = frames.position();
-            if at.file != writer.number {
-                writer.stored_bytes += writer.file_bytes;
-            }
-            (writer.number, writer.file_bytes, writer.frames) = (at.file, at.offset, at.seq);
+            let before = if at.file == self.number { self.file_bytes } else { 0 };
+            self.bytes += raw.len() as u64;
+            self.stored_bytes += at.offset - before;
+            (self.number, self.file_bytes, self.frames) = (at.file, at.offset, at.seq);
+            raw.clear();
         }
-        writer.stored_bytes += writer.file_bytes;
-        let path = log_path(session, key, writer.number);
-        let cut =
-            File::options().write(true).open(&path).and_then(|f| f.set_len(writer.file_bytes));
-        match cut {
-            Err(e) if e.kind() != ErrorKind::NotFound => {
-                return Err(crate::error::Error::file("shorten", &path)(e));
-            }
-            _ => {}
-        }
-        // A file that was begun and holds no whole frame.
-        let _ = fs::remove_file(log_path(session, key, writer.number + 1));
-        Ok(writer)
+        Ok(())
+    }
+
+    /// Cuts off a frame that was begun.
+    fn cut_tail(&self) -> Result<()> {
+        // It may be the first of a new file.
+        let _ = fs::remove_file(log_path(&self.session, self.key, self.number + 1));
+        let path = log_path(&self.session, self.key, self.number);
+        let file = match File::options().write(true).open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::file("shorten", &path)(e)),
+        };
+        file.set_len(self.file_bytes).map_err(Error::file("shorten", &path))
     }
 
     /// Appends one slot's bytes, in a new file if the present one has reached `rotate_bytes`.
