@@ -229,16 +229,17 @@ impl Case {
     pub(crate) fn replay(&self, recording: &Recording) -> Result<(), String> {
         let before = listing(recording.dir.path());
         let mut command = replay_command(&recording.session);
-        let replayed = run(&mut command, b"", self.limit);
         let mut recorded = recording.output.clone();
-        if self.keys.is_some() {
+        let replayed = if self.keys.is_some() {
+            // The terminal adds carriage returns, or not, by its mode, and echoes what is typed.
+            let mut replayed = pty::run(&command, &[], self.limit)?;
             recorded.stdout.retain(|byte| *byte != b'\r');
-        }
-        let mut shown_output = replayed.clone();
-        if self.keys.is_some() {
-            shown_output.stdout.retain(|byte| *byte != b'\r');
-        }
-        same("replay", &recorded, &shown_output)
+            replayed.stdout.retain(|byte| *byte != b'\r');
+            replayed
+        } else {
+            run(&mut command, b"", self.limit)
+        };
+        same("replay", &recorded, &replayed)
             .map_err(|e| format!("{e}\ncommand: {}", shown(&command)))?;
         let after = listing(recording.dir.path());
         if before != after {

@@ -43,7 +43,10 @@ pub(super) fn run(command: &Command, keys: &[&str], limit: Duration) -> Result<O
         let mut fds = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut fds, PollTimeout::from(SILENCE_MS)).unwrap_or(0);
         if ready == 0 {
-            if let Some(line) = keys.next() {
+            // Before its first output a guest is still starting.
+            if !output.is_empty()
+                && let Some(line) = keys.next()
+            {
                 let typed = master.write_all(format!("{line}\n").as_bytes());
                 typed.map_err(|e| format!("failed to type: {e}"))?;
             }

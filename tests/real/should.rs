@@ -53,7 +53,7 @@ fn interactive_python() {
 
 #[test]
 fn gdb_batch() {
-    let binary = crate::harness::c_program("environment").display().to_string();
+    let binary = crate::harness::c_program("files").display().to_string();
     Case::new("gdb").args(["-batch", "-ex", "info functions main", &binary]).check();
 }
 
