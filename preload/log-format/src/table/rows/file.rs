@@ -7,14 +7,19 @@ use crate::table::types::{By, Len::*, Shape::*, Ty, Ty::*};
 
 const O_CREAT_OR_TMPFILE: u32 = 0o100 | 0o20_000_000;
 
-/// open's mode counts only when a file may be created.
-const fn open_mode(by: &'static By) -> Ty {
-    Ty::By(by)
-}
+/// The mode counts only when a file may be created.
 const OPEN_MODE: Ty =
-    open_mode(&By { of: 1, mask: O_CREAT_OR_TMPFILE, cases: &[(0, Unused)], other: Mode });
+    Ty::By(&By { of: 1, mask: O_CREAT_OR_TMPFILE, cases: &[(0, Unused)], other: Mode });
 const OPENAT_MODE: Ty =
-    open_mode(&By { of: 2, mask: O_CREAT_OR_TMPFILE, cases: &[(0, Unused)], other: Mode });
+    Ty::By(&By { of: 2, mask: O_CREAT_OR_TMPFILE, cases: &[(0, Unused)], other: Mode });
+
+/// With AT_HANDLE_MNT_ID_UNIQUE the mount's id has 64 bits.
+const HANDLE_MOUNT_ID: Ty = Ty::By(&By {
+    of: 4,
+    mask: 1,
+    cases: &[(1, OutAlways(Fixed(8), U64))],
+    other: OutAlways(Fixed(4), I32),
+});
 
 /// Third argument of fcntl.
 const FCNTL_ARG: Ty = Ty::By(&By {
@@ -65,7 +70,7 @@ pub(super) const ROWS: &[Row] = rows! {
         mode: OPENAT_MODE) -> Fd;
     437 openat2: Blocking (dirfd: DirFd, pathname: Path, how: In(Arg(3), OpenHow), size: Ulong) -> Fd;
     303 name_to_handle_at: Recorded (dirfd: DirFd, pathname: Path,
-        handle: OutAlways(Counted(8, 0, 1), Opaque), mount_id: OutAlways(Fixed(4), I32),
+        handle: OutAlways(Counted(8, 0, 1), Opaque), mount_id: HANDLE_MOUNT_ID,
         flags: Flags(FlagSet::At)) -> Int;
     304 open_by_handle_at: Blocking (mount_fd: DirFd, handle: InLoose(Counted(8, 0, 1), Opaque),
         flags: Flags(FlagSet::Open)) -> Fd;

@@ -16,10 +16,10 @@ pub(super) const ROWS: &[Row] = rows! {
     148 sched_rr_get_interval: Recorded (pid: Int, tp: Out(Fixed(16), Timespec)) -> Int;
     203 sched_setaffinity: Recorded (pid: Int, cpusetsize: Ulong, mask: In(Arg(1), CpuSet)) -> Int;
     204 sched_getaffinity: Recorded (pid: Int, cpusetsize: Ulong, mask: Out(Ret, CpuSet)) -> Int;
-    // The first word of the structure is its size.
+    // The first word of the structure is its size; what lies behind the kernel's is cleared.
     314 sched_setattr: Recorded (pid: Int, attr: InLoose(U32At(1, 4096), Opaque),
         flags: Flags(FlagSet::Hex)) -> Int;
-    315 sched_getattr: Recorded (pid: Int, attr: Out(U32At(1, 4096), Opaque), size: Uint,
+    315 sched_getattr: Recorded (pid: Int, attr: Out(Arg(2), Opaque), size: Uint,
         flags: Flags(FlagSet::Hex)) -> Int;
     309 getcpu: Recorded (cpu: Out(Fixed(4), I32), node: Out(Fixed(4), I32), tcache: Unused) -> Int;
     140 getpriority: Recorded (which: Flags(FlagSet::PriorityWhich), who: Int) -> Int;

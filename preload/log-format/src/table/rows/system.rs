@@ -66,7 +66,8 @@ const KEYCTL_ARG2: Ty = Ty::By(&By {
     cases: &[
         (KEYCTL_JOIN_SESSION_KEYRING, Path),
         (KEYCTL_DH_COMPUTE, In(Fixed(12), I32)),
-        (KEYCTL_CAPABILITIES, Out(RetMax(2), Bytes)),
+        // The rest of it is cleared.
+        (KEYCTL_CAPABILITIES, Out(Arg(2), Bytes)),
     ],
     other: Int,
 });
