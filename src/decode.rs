@@ -150,6 +150,11 @@ pub fn call(call: &Call, options: &Options) -> String {
     format!("{} = {}{}", view.head(), view.result(), view.remarks())
 }
 
+/// A call whose result is not known (yet): `name(arguments)`.
+pub fn unfinished(call: &Call, options: &Options) -> String {
+    View::new(call, None, options).head()
+}
+
 /// A call of which only the registers are known: what it points to is shown as addresses.
 pub fn registers(nr: u64, args: &[u64; 6], ret: Option<i64>, options: &Options) -> String {
     let view = View { row: table::row(nr), nr, args: *args, ret, bufs: Vec::new(), options };

@@ -1,6 +1,8 @@
 //! Replaying: the recorded process tree again, from its log alone.
 
+pub mod divergence;
 pub mod files;
+pub mod stack;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use nix::sys::resource::RLIM_INFINITY;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use divergence::{Report, What};
 
 use crate::error::{Error, Result};
 use crate::launch::spawn::{Recorded, Signals, Spawn, spawn, turn_aslr_off};
@@ -51,14 +55,17 @@ pub fn replay(session: &Session, replaying: &Replaying) -> Result<u8> {
     }
     let mut run = Run::start(session, replaying)?;
     let end = run.follow();
-    run.kill_all();
     run.output.round();
     run.progress.clear();
-    match end? {
-        End::Finished => run.check_end(),
-        End::Interrupted(signal) => Ok(128 + signal as u8),
-        End::Diverged => Err(run.diverged()),
-    }
+    let result = match end {
+        Ok(End::Finished) => run.check_end(),
+        Ok(End::Interrupted(signal)) => Ok(128 + signal as u8),
+        // While its processes still live: their stacks are part of the report.
+        Ok(End::Diverged) => run.diverged(),
+        Err(e) => Err(e),
+    };
+    run.kill_all();
+    result
 }
 
 /// How following a replay ended.
@@ -244,31 +251,32 @@ impl<'a> Run<'a> {
             0 => format!("exit code {}", status >> 8),
             signal => format!("signal {signal}"),
         };
-        eprintln!(
-            "rr-run: the replay ended after step {step} with {}, the recording after step {} with {}",
-            was(status),
-            root.events,
+        let actual = was(status);
+        let actual = format!(
+            "{actual} after step {step}; recorded: {} after step {}",
             expected.map_or_else(|| "no status".into(), was),
+            root.events,
         );
-        Err(Error::Diverged { session: self.session.name().to_owned(), step })
+        Err(self.tell(&Report::of_end(self.session, step, actual)))
     }
 
-    fn diverged(&self) -> Error {
-        let entry = &self.arena.header().divergence;
-        let step = entry.step.load(Ordering::Acquire);
-        let kind = entry.kind.load(Ordering::Acquire);
-        eprintln!(
-            "divergence kind {kind} proc {} thread {} step {step} nr {:#x} arg {} args {:x?} regs {:x?} ret {:#x} json {:?}",
-            entry.proc.load(Ordering::Acquire),
-            entry.thread.load(Ordering::Acquire),
-            entry.actual_nr.load(Ordering::Acquire),
-            entry.arg.load(Ordering::Acquire),
-            entry.actual_args,
-            entry.regs,
-            entry.actual_ret.load(Ordering::Acquire),
-            self.replaying.json,
-        );
-        Error::Diverged { session: self.session.name().to_owned(), step }
+    /// Shows the report of what the shim has told; its error, or the code of a `--until`.
+    fn diverged(&self) -> Result<u8> {
+        let report = Report::collect(self.session, &self.arena);
+        let error = self.tell(&report);
+        if report.what == What::Until { Ok(0) } else { Err(error) }
+    }
+
+    /// Shows a report on stderr, and as JSON where that is asked for.
+    fn tell(&self, report: &Report) -> Error {
+        let _ = std::io::stderr().write_all(report.text().as_bytes());
+        if let Some(path) = &self.replaying.json {
+            let json = serde_json::to_vec_pretty(report).map_err(std::io::Error::from);
+            if let Err(e) = json.and_then(|json| std::fs::write(path, json)) {
+                return Error::file("write", path)(e);
+            }
+        }
+        Error::Diverged { session: self.session.name().to_owned(), step: report.step }
     }
 }
 
