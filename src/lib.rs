@@ -21,4 +21,5 @@ pub mod launch;
 pub mod log;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod session;

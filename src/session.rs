@@ -15,6 +15,7 @@ pub mod hashes;
 pub mod manifest;
 mod recover;
 pub mod store;
+pub mod verify;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -85,7 +86,7 @@ impl Session {
 
     /// Whether a host is recording it at this moment.
     pub fn is_live(&self) -> bool {
-        lock_is_held(&self.dir)
+        is_locked(&self.dir)
     }
 }
 
@@ -158,7 +159,8 @@ pub fn lock(dir: &Path) -> Result<Option<File>> {
     }
 }
 
-fn lock_is_held(dir: &Path) -> bool {
+/// Whether a host is recording the session in `dir` at this moment.
+pub fn is_locked(dir: &Path) -> bool {
     File::open(dir.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }

@@ -1,17 +1,88 @@
 //! `rr-run rm`.
 
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::StoreArgs;
 use crate::error::{Error, Result};
+use crate::session::{self, store::Entry};
 
 /// Remove sessions.
 #[derive(Debug, clap::Args)]
-pub(super) struct Rm {}
+pub(super) struct Rm {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Names of sessions (or unique beginnings of them)
+    #[arg(required_unless_present_any = ["all", "older_than", "keep"])]
+    names: Vec<OsString>,
+    /// All sessions of the store
+    #[arg(long, conflicts_with_all = ["names", "older_than", "keep"])]
+    all: bool,
+    /// Those that were started longer ago, for example 7d, 12h
+    #[arg(long, value_name = "TIME", conflicts_with = "names", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
+    /// All but the newest N
+    #[arg(long, value_name = "N", conflicts_with = "names")]
+    keep: Option<usize>,
+}
 
 impl Rm {
-    /// Runs the subcommand; the exit code.
+    /// Removes sessions and names them; the exit code.
     ///
     /// # Errors
-    /// Always, for now.
+    /// A named session is missing or in use, or can't be removed. Without names, sessions in use
+    /// are passed over.
     pub(super) fn run(self) -> Result<u8> {
-        Err(Error::Usage("'rm' is not there yet".into()))
+        let store = self.store.store()?;
+        if !self.names.is_empty() {
+            // All are looked up first: a mistyped name removes nothing.
+            let dirs: Vec<_> =
+                self.names.iter().map(|name| store.locate(Some(name))).collect::<Result<_>>()?;
+            for dir in dirs {
+                remove(&dir)?;
+            }
+            return Ok(0);
+        }
+        for entry in self.chosen(store.list()?) {
+            match remove(&entry.dir) {
+                Err(e @ Error::SessionBusy { .. }) => eprintln!("rr-run: failed to {e}"),
+                other => other?,
+            }
+        }
+        Ok(0)
     }
+
+    /// Those that options mean, of all sessions, oldest first.
+    fn chosen(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        let kept = self.keep.unwrap_or(0);
+        entries.truncate(entries.len().saturating_sub(kept));
+        let oldest_ns = self.older_than.map(|age| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.saturating_sub(age).as_nanos() as u64
+        });
+        // The age of a session without a readable manifest is not known: only --all and --keep
+        // remove it.
+        entries.retain(|entry| {
+            oldest_ns.is_none_or(|ns| entry.manifest.as_ref().is_ok_and(|m| m.started_ns < ns))
+        });
+        entries
+    }
+}
+
+/// Removes the session in `dir`, unless it is being recorded.
+fn remove(dir: &Path) -> Result<()> {
+    let name = || dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned();
+    // Held while removing, so that nothing else completes or packs it meanwhile.
+    let Some(_lock) = session::lock(dir)? else {
+        return Err(Error::SessionBusy { name: name() });
+    };
+    // The manifest goes first: what is left after a crash is no session any more.
+    fs::remove_file(dir.join(session::MANIFEST)).map_err(Error::file("remove", dir))?;
+    fs::remove_dir_all(dir).map_err(Error::file("remove", dir))?;
+    // A reader that has left does not stop the removing.
+    let _ = writeln!(io::stdout(), "removed {}", name());
+    Ok(())
 }

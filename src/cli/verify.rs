@@ -1,17 +1,83 @@
 //! `rr-run verify`.
 
-use crate::error::{Error, Result};
+use std::ffi::OsString;
+use std::io::Write;
 
-/// Check that a session is whole.
+use super::StoreArgs;
+use crate::error::{Error, Result, exit};
+use crate::report::out::{json, stdout, written};
+use crate::report::{table::table, units};
+use crate::session::Session;
+use crate::session::verify::{ProcessReport, Report, verify, verify_logs};
+
+/// Check that a session is whole: checksums, records, kept files, manifest.
 #[derive(Debug, clap::Args)]
-pub(super) struct Verify {}
+pub(super) struct Verify {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Name or directory of the session [default: the latest]
+    session: Option<OsString>,
+}
 
 impl Verify {
-    /// Runs the subcommand; the exit code.
+    /// Checks the session and reports; 0, or [`exit::SESSION`] for damage.
     ///
     /// # Errors
-    /// Always, for now.
+    /// There is no such session, or its format is newer.
     pub(super) fn run(self) -> Result<u8> {
-        Err(Error::Usage("'verify' is not there yet".into()))
+        let dir = self.store.store()?.locate(self.session.as_deref())?;
+        let report = match Session::open(&dir) {
+            Ok(session) => verify(&session)?,
+            Err(e @ Error::Damaged { .. }) => {
+                let mut report = verify_logs(&dir)?;
+                report.problems.push(format!("failed to {e}"));
+                report
+            }
+            Err(e) => return Err(e),
+        };
+        stdout(|out| {
+            if self.json {
+                json(out, &report)?;
+            } else {
+                print(out, &report).map_err(written)?;
+            }
+            Ok(if report.is_whole() { 0 } else { exit::SESSION })
+        })
     }
+}
+
+fn print(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
+    let rows = report.processes.iter().map(row);
+    let header = ["PROCESS", "EVENTS", "BYTES", "RESULT"];
+    writeln!(out, "{}", table(&header, rows, &[1, 2]))?;
+    for remark in &report.remarks {
+        writeln!(out, "note: {remark}")?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "damaged: {problem}")?;
+    }
+    let (processes, files) = (report.processes.len(), report.files);
+    let events = units::count(report.events());
+    let what = format!("{processes} processes, {events} events, {files} kept files");
+    if report.is_whole() {
+        writeln!(out, "whole: {what}")
+    } else {
+        writeln!(out, "damaged: readable are {what}")
+    }
+}
+
+fn row(process: &ProcessReport) -> Vec<String> {
+    let name = match process.id.as_str() {
+        "" => format!("{:016x}", process.key),
+        id => id.to_owned(),
+    };
+    let result = match (&process.problem, process.cut_bytes) {
+        (Some(problem), _) => format!("damaged: {problem}"),
+        (None, 0) => "ok".into(),
+        (None, n) => format!("ok, and {n} bytes of a record that was cut"),
+    };
+    vec![name, units::count(process.events), units::bytes(process.bytes), result]
 }

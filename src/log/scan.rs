@@ -29,6 +29,8 @@ pub struct Scan {
     pub files: HashMap<u64, SeenFile>,
     /// Arguments of the last program executed.
     pub argv: Vec<Vec<u8>>,
+    /// Arguments of an exec that was begun: the program's if an image starts next.
+    exec_argv: Option<Vec<Vec<u8>>>,
     /// Pid, parent's key and ordinal, of the first start.
     pub start: Option<Start>,
     /// Images started after the first.
@@ -175,15 +177,14 @@ impl Scan {
         self.events += 1;
         *self.kinds.entry(kind_name(record.header.kind)).or_default() += 1;
         match record.header.kind {
-            Kind::Start | Kind::Call => self.call(&record),
+            Kind::Start | Kind::Call | Kind::Yield => self.call(&record),
             Kind::Exit => self.exit = record.value().map(|v| v as i32),
             Kind::Note => {
                 if let Some((code, _)) = record.note() {
                     *self.notes.entry(note_name(code)).or_default() += 1;
                 }
             }
-            Kind::Yield
-            | Kind::Clock
+            Kind::Clock
             | Kind::Tsc
             | Kind::Signal
             | Kind::ThreadStart
@@ -197,6 +198,9 @@ impl Scan {
         let Ok(call) = record.call() else { return };
         if record.header.kind == Kind::Start && self.start.is_some() {
             self.execs += 1;
+            if let Some(argv) = self.exec_argv.take() {
+                self.argv = argv;
+            }
         }
         for buf in call.bufs().flatten().filter(|b| b.dir == Dir::Extra) {
             match buf.arg {
@@ -208,17 +212,15 @@ impl Scan {
                 _ => {}
             }
         }
+        // An exec gives up the token, and does not return: its arguments stand in the yield.
         let argv_arg = match (record.header.kind, call.nr) {
-            (Kind::Call, EXECVE) => 1,
-            (Kind::Call, EXECVEAT) => 2,
+            (Kind::Yield, EXECVE) => 1,
+            (Kind::Yield, EXECVEAT) => 2,
             _ => return,
         };
         let strings = call.bufs().flatten().filter(|b| b.dir == Dir::In && b.arg == argv_arg);
-        // A failed exec leaves the program as it was.
-        if call.ret >= 0 {
-            self.argv =
-                strings.map(|b| b.bytes.strip_suffix(b"\0").unwrap_or(b.bytes).to_vec()).collect();
-        }
+        let argv = strings.map(|b| b.bytes.strip_suffix(b"\0").unwrap_or(b.bytes).to_vec());
+        self.exec_argv = Some(argv.collect());
     }
 
     fn file(&mut self, bytes: &[u8]) {
