@@ -20,6 +20,7 @@ guests! {
     registers_live_through_calls => Case::c("registers").says("xmm: 0 of 16 changed");
     errors_are_the_kernels => Case::c("errors").same_as_native();
     system => Case::c("system");
+    recent_calls => Case::c("recent");
     time_stamp_counter => Case::c("tsc");
     refused_calls_fail_as_on_an_old_kernel =>
         Case::c("refused").code(0);

@@ -166,6 +166,15 @@ impl Case {
         self
     }
 
+    /// The time limit of one run; four times as long on a loaded machine (`RR_TEST_SLOW=1`).
+    fn limit(&self) -> Duration {
+        if std::env::var_os("RR_TEST_SLOW").is_some_and(|slow| !slow.is_empty()) {
+            self.limit * 4
+        } else {
+            self.limit
+        }
+    }
+
     /// Runs, records and replays as often as `RR_TEST_LOOPS` says; panics if anything differs.
     pub(crate) fn check(&self) {
         let loops: u32 =
@@ -232,12 +241,12 @@ impl Case {
         let mut recorded = recording.output.clone();
         let replayed = if self.keys.is_some() {
             // The terminal adds carriage returns, or not, by its mode, and echoes what is typed.
-            let mut replayed = pty::run(&command, &[], self.limit)?;
+            let mut replayed = pty::run(&command, &[], self.limit())?;
             recorded.stdout.retain(|byte| *byte != b'\r');
             replayed.stdout.retain(|byte| *byte != b'\r');
             replayed
         } else {
-            run(&mut command, b"", self.limit)
+            run(&mut command, b"", self.limit())
         };
         same("replay", &recorded, &replayed)
             .map_err(|e| format!("{e}\ncommand: {}", shown(&command)))?;
@@ -251,8 +260,8 @@ impl Case {
     fn perform(&self, place: &Place, command: &mut Command) -> Result<Output, String> {
         command.current_dir(place.dir.path().join("cwd"));
         match &self.keys {
-            Some(keys) => pty::run(command, keys, self.limit),
-            None => Ok(run(command, &self.stdin, self.limit)),
+            Some(keys) => pty::run(command, keys, self.limit()),
+            None => Ok(run(command, &self.stdin, self.limit())),
         }
     }
 

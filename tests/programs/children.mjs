@@ -23,5 +23,6 @@ if (process.argv[2] === 'child') {
     forked.send('hello');
     console.log(await once(forked, 'message').then(([message]) => message));
     console.log(await once(forked, 'exit'));
-    spawn('sh', ['-c', 'echo inherited'], { stdio: 'inherit' }).on('close', () => console.log('done'));
+    const last = spawn('sh', ['-c', 'echo inherited'], { stdio: 'inherit' });
+    last.on('close', () => console.log('done'));
 }

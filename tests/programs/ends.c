@@ -1,4 +1,3 @@
-// covers: exit exit_group
 // Ends in the way its argument says.
 #include "guest.h"
 #include <sys/resource.h>

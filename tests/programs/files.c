@@ -119,6 +119,7 @@ static void names(void) {
     SHOW(syscall(SYS_stat, "a", &s));
     say("size %ld", s.st_size);
     SHOW(syscall(SYS_lstat, "s", &s));
+    SHOW(syscall(SYS_fstat, 1, &s));
     struct statx x;
     SHOW(statx(AT_FDCWD, "a", 0, STATX_ALL, &x));
     say("size %lld btime %lld", x.stx_size, x.stx_btime.tv_sec);

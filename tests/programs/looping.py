@@ -8,7 +8,7 @@ secure = urlsplit(sys.argv[1])
 async def stream(number):
     context = ssl.create_default_context()
     reader, writer = await asyncio.open_connection("localhost", secure.port, ssl=context)
-    writer.write(f"GET /stream?n=5&ms=2 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+    writer.write(b"GET /stream?n=5&ms=2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
     async for line in reader:
         print(number, line)
     writer.close()

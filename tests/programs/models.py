@@ -4,8 +4,9 @@ import anthropic, openai
 
 secure, plain = sys.argv[1:3]
 messages = [{"role": "user", "content": "hello"}]
-function = {"name": "weather", "description": "d", "parameters": {"type": "object", "properties": {}}}
-tool = {"name": "weather", "description": "d", "input_schema": {"type": "object", "properties": {}}}
+schema = {"type": "object", "properties": {}}
+function = {"name": "weather", "description": "d", "parameters": schema}
+tool = {"name": "weather", "description": "d", "input_schema": schema}
 
 for base in (secure, plain):
     client = openai.OpenAI(base_url=f"{base}/v1", api_key="sk-test")

@@ -7,7 +7,8 @@ async function main() {
         const client = new OpenAI({ baseURL: `${base}/v1`, apiKey: 'sk-test' });
         console.log(JSON.stringify(await client.chat.completions.create({ model: 'm', messages })));
         const streams = [0, 1, 2].map(async (number) => {
-            const stream = await client.chat.completions.create({ model: 'm', messages, stream: true });
+            const request = { model: 'm', messages, stream: true };
+            const stream = await client.chat.completions.create(request);
             for await (const chunk of stream) {
                 console.log(number, chunk.id, chunk.choices[0].delta.content);
             }

@@ -122,7 +122,7 @@ static void stack(void) {
     MUST(setitimer(ITIMER_REAL, &tick, NULL) == 0);
     struct timespec t = {1, 0}, left = {0, 0};
     seen = 0;
-    SHOW(nanosleep(&t, &left));
+    SHOW(syscall(SYS_nanosleep, &t, &left));
     say("seen %d, on the alternate stack %d, left %ld", seen, on_alternate, left.tv_nsec);
     MUST(sigaltstack(NULL, &old) == 0);
     say("flags %d size %ld", old.ss_flags, (long)old.ss_size);

@@ -27,7 +27,8 @@ except FileNotFoundError as error:
     print(error)
 inner = "import os, sys, time; print(os.getpid(), time.time(), sys.stdin.read())"
 print(run([sys.executable, "-c", inner], input="in", capture_output=True, text=True))
-child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+pipe = subprocess.PIPE
+child = subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, text=True, bufsize=1)
 for i in range(5):
     child.stdin.write(f"{i} {time.time()}\n")
     print(child.stdout.readline())

@@ -1,4 +1,4 @@
-// covers: clone clone3 futex set_robust_list get_robust_list set_tid_address sched_yield gettid
+// covers: clone3 exit futex set_robust_list get_robust_list set_tid_address sched_yield gettid
 // covers: rseq membarrier
 #include "guest.h"
 #include <linux/futex.h>

@@ -7,10 +7,12 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 
 const place = await mkdtemp(`${tmpdir()}/node-`);
-await Promise.all([...Array(20).keys()].map((n) => writeFile(`${place}/${n}`, randomUUID().repeat(n))));
+const numbers = [...Array(20).keys()];
+await Promise.all(numbers.map((n) => writeFile(`${place}/${n}`, randomUUID().repeat(n))));
 for (const name of await readdir(place)) {
     const content = await readFile(`${place}/${name}`);
-    console.log(name, (await stat(`${place}/${name}`)).mtimeMs, createHash('sha256').update(content).digest('hex'));
+    const hash = createHash('sha256').update(content).digest('hex');
+    console.log(name, (await stat(`${place}/${name}`)).mtimeMs, hash);
 }
 await rm(place, { recursive: true });
 const keys = [...Array(8).keys()].map((n) => promisify(pbkdf2)('p', `${n}`, 2000, 16, 'sha256')

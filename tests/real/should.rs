@@ -13,7 +13,8 @@ fn wget() {
 #[test]
 fn perl() {
     let script = "use Time::HiRes 'time'; printf \"%f %d %f\\n\", time, $$, rand;
-        print `echo child; date +%N`; my %h = map { $_ => 1 } 1..20; print join(',', keys %h), \"\\n\";
+        print `echo child; date +%N`; my %h = map { $_ => 1 } 1..20;
+        print join(',', keys %h), \"\\n\";
         if (my $p = fork) { waitpid $p, 0; print $? >> 8, \"\\n\" } else { exit 4 }";
     Case::new("perl").args(["-e", script]).check();
 }
