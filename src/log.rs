@@ -16,6 +16,8 @@ pub mod output;
 pub mod reader;
 pub mod scan;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 pub use reader::{Event, Events};

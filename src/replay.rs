@@ -245,6 +245,9 @@ impl<'a> Run<'a> {
         let expected = root.wait_status.filter(|_| root.complete);
         let same_end = expected.is_none_or(|e| exit_code(e) == exit_code(status));
         if same_end && (!root.complete || step == root.events) {
+            if let Status::CutShort { reason } = &manifest.status {
+                eprintln!("rr-run: the recording ends here: {reason}");
+            }
             return Ok(code);
         }
         let was = |status: i32| match status & 0x7f {

@@ -96,7 +96,7 @@ impl Feed {
                 None => return Ok(fed),
             };
             let header = self.arena.slot(slot);
-            self.arena.write_slot(slot, stream.pieces.bytes(&piece));
+            self.arena.write_slot(slot, 0, stream.pieces.bytes(&piece));
             header.proc.store(index as u32, Ordering::Relaxed);
             header.key.store(stream.key, Ordering::Relaxed);
             header.seq.store(stream.seq, Ordering::Relaxed);

@@ -113,10 +113,11 @@ impl ArenaMap {
         unsafe { std::ptr::copy_nonoverlapping(self.map.as_ptr().add(at), out.as_mut_ptr(), len) }
     }
 
-    /// Copies `bytes` (at most a slot) to the start of a slot.
-    pub fn write_slot(&self, slot: u32, bytes: &[u8]) {
-        let len = bytes.len().min(SLOT_BYTES);
-        let at = arena::slot_offset(slot as usize % SLOT_COUNT);
+    /// Copies `bytes` into a slot, from offset `from` on; what does not fit is left out.
+    pub fn write_slot(&self, slot: u32, from: usize, bytes: &[u8]) {
+        let from = from.min(SLOT_BYTES);
+        let len = bytes.len().min(SLOT_BYTES - from);
+        let at = arena::slot_offset(slot as usize % SLOT_COUNT) + from;
         // SAFETY: the slot lies inside the mapping; it was taken from the free list, so no other
         // process touches it before it is queued.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(at), len) }
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(arena.pop_free(), Some(4));
         assert_eq!(arena.take_all(&arena.header().free), [3, 2, 1, 0]);
         assert_eq!(arena.pop_free(), None);
-        arena.write_slot(4095, b"hello");
+        arena.write_slot(4095, 0, b"hello");
         arena.forget(4095);
         let mut out = Vec::new();
         arena.read_slot(4095, 5, &mut out);

@@ -29,6 +29,9 @@ const BUFFERS_MAX: usize = 64;
 /// In `DivergenceEntry::actual_nr`: not a syscall but a record kind.
 const PSEUDO: u32 = 0x1_0000;
 
+/// write(2).
+const WRITE: u32 = 1;
+
 /// What differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -314,7 +317,9 @@ fn actual(entry: &DivergenceEntry, pid: i32, recorded: Option<&Record<'_>>) -> S
     };
     // Lengths that follow from the result: the recorded one's, if it is the same call.
     let call = recorded.and_then(|r| r.call().ok()).filter(|c| u32::from(c.nr) == nr);
-    let ret = call.map_or(args[2] as i64 & 0x7fff_ffff, |c| c.ret);
+    // Where a buffer's length is the result (write), the third argument limits it.
+    let limit = args[2] as i64 & 0x7fff_ffff;
+    let ret = call.map_or(limit, |c| if nr == WRITE { c.ret.min(limit) } else { c.ret });
     let mut bufs = Vec::new();
     table::buffers(row, &args, ret, &memory, &mut |at| {
         if at.dir == Dir::In && bufs.len() < BUFFERS_MAX {

@@ -7,11 +7,21 @@ use std::path::{Path, PathBuf};
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, Module, Unwinder};
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind, SymbolKind};
+use log_format::table::Memory;
+use object::elf::PF_X;
+use object::{
+    Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind, SegmentFlags, SymbolKind,
+};
 use serde::Serialize;
 
 /// Most frames reported.
 const FRAMES_MAX: usize = 64;
+/// Frames that show that a walk goes the right way.
+const FRAMES_ENOUGH: usize = 4;
+/// How much of the stack is searched for a return address, bytes.
+const SCAN_BYTES: u64 = 4096;
+/// Longest call instruction, bytes.
+const CALL_BYTES: usize = 7;
 /// Files larger than this are not read for symbols, bytes.
 const FILE_BYTES_MAX: u64 = 512 << 20;
 
@@ -52,7 +62,7 @@ impl Remote {
     }
 }
 
-impl log_format::table::Memory for Remote {
+impl Memory for Remote {
     fn read(&self, addr: u64, into: &mut [u8]) -> bool {
         self.file.read_exact_at(into, addr).is_ok()
     }
@@ -116,22 +126,84 @@ pub fn stack(pid: i32, [rip, rsp, rbp]: [u64; 3]) -> Vec<Frame> {
             images.push(image);
         }
     }
-    let remote = Remote::open(pid).ok();
-    let mut read = |addr: u64| {
-        use log_format::table::Memory;
-        remote.as_ref().and_then(|r| r.u64(addr)).ok_or(())
-    };
-    let mut cache = CacheX86_64::<_>::new();
-    let registers = UnwindRegsX86_64::new(rip, rsp, rbp);
-    let mut frames = Vec::new();
-    let mut walk = unwinder.iter_frames(rip, registers, &mut cache, &mut read);
-    while frames.len() < FRAMES_MAX
-        && let Ok(Some(frame)) = walk.next()
-    {
-        // A return address stands behind the call: the call itself is looked up.
-        frames.push(name(&images, frame.address(), frame.address_for_lookup()));
+    let guest = Guest { remote: Remote::open(pid).ok(), maps, images, unwinder };
+    let in_shim = guest.maps.iter().any(|m| m.range.contains(&rip) && is_shim(&m.path));
+    if !in_shim {
+        return guest.walk([rip, rsp, rbp]);
     }
-    frames
+    // The guest called a function that the shim stands in for: its return address is the first
+    // on the stack from which the rest unwinds.
+    let mut longest = Vec::new();
+    for at in (0..SCAN_BYTES).step_by(8).map(|i| rsp.wrapping_add(i)) {
+        let Some(address) = guest.word(at).filter(|a| guest.is_return_address(*a)) else {
+            continue;
+        };
+        let mut frames = guest.walk([address, at + 8, rbp]);
+        // Lookups are of the call, one byte before where it returns to.
+        if let Some(first) = frames.first_mut() {
+            *first = name(&guest.images, address, address - 1);
+        }
+        if frames.len() > longest.len() {
+            longest = frames;
+        }
+        if longest.len() >= FRAMES_ENOUGH {
+            break;
+        }
+    }
+    longest
+}
+
+/// A stopped guest.
+struct Guest {
+    remote: Option<Remote>,
+    maps: Vec<Map>,
+    images: Vec<Image>,
+    unwinder: UnwinderX86_64<Vec<u8>>,
+}
+
+impl Guest {
+    fn word(&self, address: u64) -> Option<u64> {
+        self.remote.as_ref()?.u64(address)
+    }
+
+    /// Whether the address is in a program's code, behind a call.
+    fn is_return_address(&self, address: u64) -> bool {
+        let map = self.maps.iter().find(|m| m.executable && m.range.contains(&address));
+        let mut code = [0; CALL_BYTES];
+        let read = |r: &Remote| r.read(address.wrapping_sub(CALL_BYTES as u64), &mut code);
+        map.is_some_and(|m| m.path.is_absolute() && !is_shim(&m.path))
+            && self.remote.as_ref().is_some_and(read)
+            // call rel32, or call through a register or memory: ff /2 of two to seven bytes.
+            && (code[CALL_BYTES - 5] == 0xe8
+                || (2..=CALL_BYTES).any(|n| {
+                    code[CALL_BYTES - n] == 0xff && code[CALL_BYTES - n + 1] >> 3 & 7 == 2
+                }))
+    }
+
+    fn walk(&self, [rip, rsp, rbp]: [u64; 3]) -> Vec<Frame> {
+        let mut read = |address: u64| self.word(address).ok_or(());
+        let mut cache = CacheX86_64::<_>::new();
+        let registers = UnwindRegsX86_64::new(rip, rsp, rbp);
+        let mut frames = Vec::new();
+        let mut walk = self.unwinder.iter_frames(rip, registers, &mut cache, &mut read);
+        while frames.len() < FRAMES_MAX
+            && let Ok(Some(frame)) = walk.next()
+        {
+            let address = frame.address();
+            // Not code: the unwinding has lost its way.
+            if !self.maps.iter().any(|m| m.executable && m.range.contains(&address)) {
+                break;
+            }
+            // A return address stands behind the call: the call itself is looked up.
+            frames.push(name(&self.images, address, frame.address_for_lookup()));
+        }
+        frames
+    }
+}
+
+fn is_shim(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("rr-run-") && name.ends_with(".so")
 }
 
 fn load(map: &Map, range: Range<u64>) -> Option<(Module<Vec<u8>>, Image)> {
@@ -141,10 +213,13 @@ fn load(map: &Map, range: Range<u64>) -> Option<(Module<Vec<u8>>, Image)> {
     }
     let bytes = fs::read(&map.path).ok()?;
     let file = object::File::parse(&*bytes).ok()?;
-    // The segment that this mapping shows says how far addresses are moved.
+    // The segment that this mapping shows says how far addresses are moved. Segments that are no
+    // code may end in the page that it begins in.
     let segment = file.segments().find(|s| {
         let (offset, size) = s.file_range();
-        size > 0 && (offset..offset + size).contains(&map.offset) || offset & !0xfff == map.offset
+        let code =
+            matches!(s.flags(), SegmentFlags::Elf { p_flags, .. } if p_flags.0 & PF_X.0 != 0);
+        code && (offset & !0xfff..offset + size).contains(&map.offset)
     })?;
     let bias = map
         .range
@@ -206,10 +281,21 @@ fn name(images: &[Image], address: u64, lookup: u64) -> Frame {
         *size == 0 || wanted < start + size
     });
     if let Some((start, _, name)) = found {
-        frame.function = Some(format!("{:#}", rustc_demangle::demangle(name)));
+        frame.function = Some(demangle(name));
         frame.function_offset = frame.offset.wrapping_sub(*start);
     }
     frame
+}
+
+/// The name as its language writes it.
+fn demangle(name: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}");
+    }
+    let options = cpp_demangle::DemangleOptions::default().no_params().no_return_type();
+    let cpp =
+        cpp_demangle::Symbol::new(name).ok().and_then(|s| s.demangle_with_options(&options).ok());
+    cpp.unwrap_or_else(|| name.to_owned())
 }
 
 impl std::fmt::Display for Frame {

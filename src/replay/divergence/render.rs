@@ -101,8 +101,10 @@ fn bytes(both: &Bytes, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// The bytes as text, if that is what they are. The cut may go through a character.
+/// The bytes as text, if that is what they are. The cut may go through a character, and a path
+/// ends with NUL.
 fn readable(bytes: &[u8]) -> Option<String> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     let text = String::from_utf8_lossy(bytes);
     let inner = text.trim_matches('\u{fffd}');
     let cut = text.chars().count() - inner.chars().count();
