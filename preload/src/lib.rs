@@ -28,6 +28,7 @@ mod fds;
 mod files;
 mod maps;
 mod masks;
+mod patch;
 mod process;
 mod record;
 mod replay;

@@ -273,7 +273,7 @@ fn replay_boundary(t: &mut Thread) {
 }
 
 fn deliver(t: &mut Thread, sig: i32, info: &[u8; INFO_BYTES]) {
-    if t.entry != entry::TRAP && t.resume == 0 {
+    if matches!(t.entry, entry::SYMBOL | entry::RAW) && t.resume == 0 {
         // Came by a function call: the vector registers are the caller's to lose, but the
         // frame wants a state to restore.
         save_vectors(t);

@@ -15,7 +15,7 @@ use crate::process::{Process, SigAction};
 use crate::sys::{complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
-use crate::{arena, entropy, files, record, replay, signals, token, trap, vdso};
+use crate::{arena, entropy, files, patch, record, replay, signals, token, trap, vdso};
 
 /// The guest's environment as the shim finds it.
 struct Environment {
@@ -188,6 +188,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
         }
     });
     t.process().trap_tsc = reads_tsc;
+    patch::prepare();
     vdso::replace(special.get(..count).unwrap_or(&[]));
     signals::inherit(t);
     for sig in [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS] {

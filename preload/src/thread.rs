@@ -54,6 +54,8 @@ pub struct Regs {
 pub mod entry {
     /// A trapped instruction: every register is preserved.
     pub const TRAP: u32 = 0;
+    /// A patched syscall site: as a trap.
+    pub const SITE: u32 = 3;
     /// A hooked libc function: result in errno's convention.
     pub const SYMBOL: u32 = 1;
     /// A patched vDSO function: result as from the kernel.

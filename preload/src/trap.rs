@@ -25,10 +25,32 @@ global_asm!(
     ".hidden rr_ready",
     "rr_ready: .long 0",
     ".text",
-    ".globl rr_trap_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".globl rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
     ".globl rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
-    ".hidden rr_trap_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".hidden rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
     ".hidden rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
+    // -- from a patched site: number in eax, rcx behind the site. The red zone is the guest's.
+    "rr_site_entry:",
+    "mov gs:[{RSP}], rsp",
+    "mov rsp, gs:[{SHIM_SP}]",
+    "pushfq",
+    "pop qword ptr gs:[{RFLAGS}]",
+    "mov gs:[{RIP}], rcx",
+    "mov gs:[{RCX}], rcx",
+    "mov gs:[{RAX}], rax",
+    "mov gs:[{RDI}], rdi",
+    "mov gs:[{RSI}], rsi",
+    "mov gs:[{RDX}], rdx",
+    "mov gs:[{R10}], r10",
+    "mov gs:[{R8}], r8",
+    "mov gs:[{R9}], r9",
+    "mov gs:[{RBX}], rbx",
+    "mov gs:[{RBP}], rbp",
+    "mov gs:[{R12}], r12",
+    "mov gs:[{R13}], r13",
+    "mov gs:[{R14}], r14",
+    "mov gs:[{R15}], r15",
+    "mov dword ptr gs:[{ENTRY}], {SITE}",
     // -- from SIGSYS: all of gs:regs is filled, rsp is the shim's stack.
     "rr_trap_entry:",
     "cld",
@@ -36,7 +58,7 @@ global_asm!(
     "mov rcx, [rbx + {XSAVE}]",
     "mov eax, [rbx + {XMASK}]",
     "mov edx, [rbx + {XMASK} + 4]",
-    "xsave64 [rcx]",
+    "xsaveopt64 [rcx]",
     "mov rdi, rbx",
     "call {dispatch}",
     // -- leave with vectors and registers from the thread's block.
@@ -141,6 +163,7 @@ global_asm!(
     ENTRY = const offset_of!(Thread, entry),
     RESUME = const offset_of!(Thread, resume),
     SHIM_SP = const offset_of!(Thread, shim_sp),
+    SITE = const entry::SITE,
     SYMBOL = const entry::SYMBOL,
     RAW = const entry::RAW,
     R8 = const at!(r8), R9 = const at!(r9), R10 = const at!(r10), R11 = const at!(r11),
@@ -208,6 +231,7 @@ global_asm!(
 unsafe extern "C" {
     static rr_ready: u32;
     fn rr_trap_entry();
+    fn rr_site_entry();
     fn rr_symbol_restart();
     fn rr_raw_restart();
     fn rr_restorer();
@@ -275,10 +299,15 @@ pub fn rewind(t: &mut Thread, nr: u64) {
     const SYSCALL_BYTES: u64 = 2;
     t.regs.rax = nr;
     match t.entry {
-        entry::TRAP => t.regs.rip -= SYSCALL_BYTES,
+        entry::TRAP | entry::SITE => t.regs.rip -= SYSCALL_BYTES,
         entry::SYMBOL => t.regs.rip = rr_symbol_restart as *const () as u64,
         _ => t.regs.rip = rr_raw_restart as *const () as u64,
     }
+}
+
+/// Where the stubs of patched sites go.
+pub fn site_entry() -> u64 {
+    rr_site_entry as *const () as u64
 }
 
 /// Where a signal handler sends a thread that has to make a call for a trapped instruction.
