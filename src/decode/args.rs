@@ -17,7 +17,19 @@ impl View<'_> {
     fn pointed_to(&self, i: usize, name: &str, ty: Ty) -> Option<String> {
         let max = self.options.string_bytes_max;
         let items = self.options.items_max;
-        let first = self.bufs_of(i).next()?;
+        let Some(first) = self.bufs_of(i).next() else {
+            // Nothing was transferred: the end of a file, of a directory, of a wait.
+            let there = self.args.get(i).is_some_and(|addr| *addr != 0);
+            let shape = match ty {
+                Ty::In(_, shape) | Ty::Out(_, shape) if there && self.ret == Some(0) => shape,
+                _ => return None,
+            };
+            return match shape {
+                Shape::Bytes => Some("\"\"".into()),
+                Shape::EpollEvents | Shape::Dirents => Some("[]".into()),
+                _ => None,
+            };
+        };
         let indirect = |buf: &&Buf| buf.flags & BUF_INDIRECT != 0;
         match ty {
             // A path is what the call is about: never cut.

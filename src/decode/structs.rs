@@ -51,6 +51,19 @@ fn known(shape: Shape, bytes: &[u8], options: &Options) -> Option<String> {
         Shape::Utsname => utsname(bytes)?,
         Shape::Flock => flock(bytes)?,
         Shape::OpenHow => open_how(bytes)?,
+        Shape::Sigstack => sigstack(bytes)?,
+        Shape::CloneArgs => clone_args(bytes)?,
+        Shape::Sysinfo => sysinfo(bytes)?,
+        Shape::Tms => {
+            let ticks = |at| i64_at(bytes, at);
+            format!(
+                "{{tms_utime={}, tms_stime={}, tms_cutime={}, tms_cstime={}}}",
+                ticks(0)?,
+                ticks(8)?,
+                ticks(16)?,
+                ticks(24)?
+            )
+        }
         Shape::Winsize => {
             let side = |at| u16_at(bytes, at);
             format!(
@@ -238,6 +251,53 @@ fn open_how(bytes: &[u8]) -> Option<String> {
     let mode = text::mode(u64_at(bytes, 8)? as u32);
     let resolve = text::flags(FlagSet::Resolve, u64_at(bytes, 16)? as u32);
     Some(format!("{{flags={flags}, mode={mode}, resolve={resolve}}}"))
+}
+
+fn sigstack(bytes: &[u8]) -> Option<String> {
+    const SS_DISABLE: u32 = 2;
+    let (at, size) = (text::address(u64_at(bytes, 0)?), u64_at(bytes, 16)?);
+    Some(match u32_at(bytes, 8)? {
+        flags if flags & SS_DISABLE != 0 => "{ss_flags=SS_DISABLE}".into(),
+        flags => format!("{{ss_sp={at}, ss_flags={}, ss_size={size}}}", text::hex(flags.into())),
+    })
+}
+
+fn clone_args(bytes: &[u8]) -> Option<String> {
+    let word = |at| u64_at(bytes, at);
+    let mut out = format!("{{flags={}", text::flags(FlagSet::Clone, word(0)? as u32));
+    let addresses = [("pidfd", 8), ("child_tid", 16), ("parent_tid", 24), ("stack", 40)];
+    for (name, at) in addresses {
+        if word(at)? != 0 {
+            _ = write!(out, ", {name}={:#x}", word(at)?);
+        }
+    }
+    let signal = match word(32)? as u32 {
+        0 => "0".into(),
+        signo => signal_name(signo),
+    };
+    _ = write!(out, ", exit_signal={signal}");
+    if word(48)? != 0 {
+        _ = write!(out, ", stack_size={}", text::hex(word(48)?));
+    }
+    if word(56)? != 0 {
+        _ = write!(out, ", tls={:#x}", word(56)?);
+    }
+    out.push('}');
+    Some(out)
+}
+
+fn sysinfo(bytes: &[u8]) -> Option<String> {
+    let word = |at| u64_at(bytes, at);
+    Some(format!(
+        "{{uptime={}, loads=[{}, {}, {}], totalram={}, freeram={}, ..., procs={}, ...}}",
+        i64_at(bytes, 0)?,
+        word(8)?,
+        word(16)?,
+        word(24)?,
+        word(32)?,
+        word(40)?,
+        u16_at(bytes, 80)?
+    ))
 }
 
 /// A status as wait(2) gives it, in the words of its macros.

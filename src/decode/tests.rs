@@ -56,6 +56,7 @@ fn data_is_quoted_and_cut() {
         shows("read", &[3, 0x1000, 8192], 16, &[(1, OUT, 0, 0x1000, b"GET / HTTP/1.1\r\n")]),
         r#"read(3, "GET / HTTP/1.1\r\n", 8192) = 16"#
     );
+    assert_eq!(shows("read", &[3, 0x1000, 10], 0, &[]), "read(3, \"\", 10) = 0");
     let long = [b'x'; 100];
     assert_eq!(
         shows("write", &[1, 0x1000, 100], 100, &[(1, IN, 0, 0x1000, &long)]),
@@ -145,6 +146,7 @@ fn waiting_shows_events_and_times() {
         shows("epoll_wait", &[4, 0x1000, 64, 0], 1, &[(1, OUT, 0, 0x1000, &event)]),
         "epoll_wait(4, [{events=EPOLLIN|EPOLLET, data={u32=5, u64=5}}], 64, 0) = 1"
     );
+    assert_eq!(shows("epoll_wait", &[4, 0x1000, 64, 0], 0, &[]), "epoll_wait(4, [], 64, 0) = 0");
     let set = words(&[0b101000]);
     let time = words(&[1, 500]);
     assert_eq!(
@@ -246,6 +248,32 @@ fn processes_have_arguments_statuses_and_keys() {
     assert_eq!(
         shows("fork", &[], 77, &[(extra::CHILD, Dir::Extra, 0, 0, &words(&[0xabc]))]),
         "fork() = 77 /* process 0000000000000abc */"
+    );
+    assert_eq!(
+        shows(
+            "clone3",
+            &[0x1000, 64],
+            78,
+            &[(0, IN, 0, 0x1000, &words(&[0x4100, 0, 0, 0, 17, 0x7000, 0x800, 0])),]
+        ),
+        "clone3({flags=CLONE_VM|CLONE_VFORK, stack=0x7000, exit_signal=SIGCHLD, \
+         stack_size=0x800}, 64) = 78"
+    );
+    assert_eq!(
+        shows(
+            "sigaltstack",
+            &[0x1000, 0x2000],
+            0,
+            &[
+                (0, IN, 0, 0x1000, &words(&[0x7000, 0, 0x2000])),
+                (1, OUT, 0, 0x2000, &words(&[0, 2, 0])),
+            ]
+        ),
+        "sigaltstack({ss_sp=0x7000, ss_flags=0, ss_size=8192}, {ss_flags=SS_DISABLE}) = 0"
+    );
+    assert_eq!(
+        shows("prctl", &[15, 0x1000, 7, 7, 7], 0, &[(1, IN, 0, 0x1000, b"worker\0")]),
+        r#"prctl(PR_SET_NAME, "worker") = 0"#
     );
     assert_eq!(shows("kill", &[77, 15], 0, &[]), "kill(77, SIGTERM) = 0");
     assert_eq!(

@@ -63,8 +63,7 @@ fn cut(bytes: &[u8], max: usize) -> (&[u8], bool) {
 }
 
 fn escape(bytes: &[u8], out: &mut String, quotes: bool) {
-    let mut chunks = bytes.utf8_chunks().peekable();
-    while let Some(chunk) = chunks.next() {
+    for chunk in bytes.utf8_chunks() {
         let mut chars = chunk.valid().chars().peekable();
         while let Some(c) = chars.next() {
             match c {
@@ -120,11 +119,17 @@ pub(super) fn flags(set: FlagSet, value: u32) -> String {
         }
     }
     if names.is_empty() {
-        return hex(value.into());
+        return match value {
+            1..=64 if set == FlagSet::Clone => super::signal_name(value),
+            _ => hex(value.into()),
+        };
     }
     let mut out = names.join("|");
-    if rest != 0 {
-        _ = write!(out, "|{rest:#x}");
+    match rest {
+        0 => {}
+        // The lowest byte is the signal at the child's end.
+        1..=64 if set == FlagSet::Clone => _ = write!(out, "|{}", super::signal_name(rest)),
+        _ => _ = write!(out, "|{rest:#x}"),
     }
     // As strace writes it.
     if set == FlagSet::Futex { out.replacen("|FUTEX_PRIVATE_FLAG", "_PRIVATE", 1) } else { out }
@@ -183,6 +188,7 @@ mod tests {
         assert_eq!(flags(FlagSet::Prot, 0x43), "PROT_READ|PROT_WRITE|0x40");
         assert_eq!(flags(FlagSet::Futex, 0x80), "FUTEX_WAIT_PRIVATE");
         assert_eq!(flags(FlagSet::Futex, 0x189), "FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME");
+        assert_eq!(flags(FlagSet::Clone, 0x4100 | 17), "CLONE_VM|CLONE_VFORK|SIGCHLD");
         assert_eq!(flags(FlagSet::At, 0), "0");
         assert_eq!(flags(FlagSet::Hex, 0x20), "0x20");
         assert_eq!(flags(FlagSet::Whence, 2), "SEEK_END");

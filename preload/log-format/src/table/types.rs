@@ -169,6 +169,14 @@ pub enum Shape {
     OpenHow,
     /// `struct winsize`.
     Winsize,
+    /// `struct sigaltstack`.
+    Sigstack,
+    /// `struct clone_args`.
+    CloneArgs,
+    /// `struct sysinfo`.
+    Sysinfo,
+    /// `struct tms`.
+    Tms,
     /// Mask of CPUs.
     CpuSet,
     /// Value of a socket option: a number if it has four bytes.

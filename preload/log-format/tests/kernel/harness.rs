@@ -1,5 +1,7 @@
 //! Memory whose changes are seen, and calls checked with it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use log_format::record::Dir;
 use log_format::table::{Memory, ROWS, buffers};
 
@@ -129,6 +131,10 @@ impl Kernel {
                 );
             }
         }
+        // Under rr-run this line tells whether a replay gave the same bytes as the kernel did.
+        let mut hash = DefaultHasher::new();
+        after.hash(&mut hash);
+        println!("{name} = {ret}, memory {:016x}", hash.finish());
         for (from, len) in &written {
             let inside = self.given.iter().any(|(at, size)| from >= at && from + len <= at + size);
             assert!(inside, "{name}: {len} bytes at {from:#x} reach beyond their buffer");

@@ -61,12 +61,19 @@ fn prctl() {
         let out = k.buf(size);
         k.maybe("prctl", &[option, out, 0, 0, 0]);
     }
+    let (cookie, name) = (k.buf(8), k.string("named"));
+    // PR_SCHED_CORE_GET; PR_SET_VMA_ANON_NAME.
+    k.call("prctl", &[62, 0, 0, 0, cookie]);
+    k.call("prctl", &[0x5356_4d41, 0, cookie & !0xfff, 4096, name]);
     let auxv = k.buf(1024);
     k.call("prctl", &[0x4155_5856, auxv, 1024, 0, 0]);
-    for code in [0x1003, 0x1004, 0x1021, 0x1022] {
+    for code in [0x1003, 0x1021, 0x1022] {
         let out = k.buf(8);
         k.ok("arch_prctl", &[code, out]);
     }
+    // ARCH_GET_GS: refused under rr-run, which uses the segment.
+    let out = k.buf(8);
+    k.call("arch_prctl", &[0x1004, out]);
 }
 
 #[test]

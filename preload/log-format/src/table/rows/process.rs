@@ -85,51 +85,92 @@ const PRCTL_ARG2: Ty = Ty::By(&By {
     of: 0,
     mask: !0,
     cases: &[
-        (1, Signal),                        // PR_SET_PDEATHSIG
-        (2, Out(Fixed(4), I32)),            // PR_GET_PDEATHSIG
-        (3, Unused),                        // PR_GET_DUMPABLE
-        (4, Ulong),                         // PR_SET_DUMPABLE
-        (5, Out(Fixed(4), I32)),            // PR_GET_UNALIGN
-        (7, Unused),                        // PR_GET_KEEPCAPS
-        (8, Ulong),                         // PR_SET_KEEPCAPS
-        (9, Out(Fixed(4), I32)),            // PR_GET_FPEMU
-        (11, Out(Fixed(4), I32)),           // PR_GET_FPEXC
-        (13, Unused),                       // PR_GET_TIMING
-        (15, Path),                         // PR_SET_NAME
-        (16, Out(Fixed(16), Text)),         // PR_GET_NAME
-        (19, Out(Fixed(4), I32)),           // PR_GET_ENDIAN
-        (21, Unused),                       // PR_GET_SECCOMP
-        (22, Ulong),                        // PR_SET_SECCOMP
-        (23, Ulong),                        // PR_CAPBSET_READ
-        (24, Ulong),                        // PR_CAPBSET_DROP
-        (25, Out(Fixed(4), I32)),           // PR_GET_TSC
-        (26, Ulong),                        // PR_SET_TSC
-        (27, Unused),                       // PR_GET_SECUREBITS
-        (28, Ulong),                        // PR_SET_SECUREBITS
-        (29, Ulong),                        // PR_SET_TIMERSLACK
-        (30, Unused),                       // PR_GET_TIMERSLACK
-        (36, Ulong),                        // PR_SET_CHILD_SUBREAPER
-        (37, Out(Fixed(4), I32)),           // PR_GET_CHILD_SUBREAPER
-        (38, Ulong),                        // PR_SET_NO_NEW_PRIVS
-        (39, Unused),                       // PR_GET_NO_NEW_PRIVS
-        (40, Out(Fixed(8), U64)),           // PR_GET_TID_ADDRESS
-        (41, Ulong),                        // PR_SET_THP_DISABLE
-        (42, Unused),                       // PR_GET_THP_DISABLE
-        (59, Ulong),                        // PR_SET_SYSCALL_USER_DISPATCH
-        (0x4155_5856, Out(RetMax(2), U64)), // PR_GET_AUXV
-        (0x5961_6d61, Ulong),               // PR_SET_PTRACER
+        (1, Signal),                // PR_SET_PDEATHSIG
+        (2, Out(Fixed(4), I32)),    // PR_GET_PDEATHSIG
+        (3, Unused),                // PR_GET_DUMPABLE
+        (4, Ulong),                 // PR_SET_DUMPABLE
+        (5, Out(Fixed(4), I32)),    // PR_GET_UNALIGN
+        (7, Unused),                // PR_GET_KEEPCAPS
+        (8, Ulong),                 // PR_SET_KEEPCAPS
+        (9, Out(Fixed(4), I32)),    // PR_GET_FPEMU
+        (11, Out(Fixed(4), I32)),   // PR_GET_FPEXC
+        (13, Unused),               // PR_GET_TIMING
+        (15, Path),                 // PR_SET_NAME
+        (16, Out(Fixed(16), Text)), // PR_GET_NAME
+        (19, Out(Fixed(4), I32)),   // PR_GET_ENDIAN
+        (21, Unused),               // PR_GET_SECCOMP
+        (22, Ulong),                // PR_SET_SECCOMP
+        (23, Ulong),                // PR_CAPBSET_READ
+        (24, Ulong),                // PR_CAPBSET_DROP
+        (25, Out(Fixed(4), I32)),   // PR_GET_TSC
+        (26, Ulong),                // PR_SET_TSC
+        (27, Unused),               // PR_GET_SECUREBITS
+        (28, Ulong),                // PR_SET_SECUREBITS
+        (29, Ulong),                // PR_SET_TIMERSLACK
+        (30, Unused),               // PR_GET_TIMERSLACK
+        (36, Ulong),                // PR_SET_CHILD_SUBREAPER
+        (37, Out(Fixed(4), I32)),   // PR_GET_CHILD_SUBREAPER
+        (38, Ulong),                // PR_SET_NO_NEW_PRIVS
+        (39, Unused),               // PR_GET_NO_NEW_PRIVS
+        (40, Out(Fixed(8), U64)),   // PR_GET_TID_ADDRESS
+        (41, Ulong),                // PR_SET_THP_DISABLE
+        (42, Unused),               // PR_GET_THP_DISABLE
+        (PR_SET_SYSCALL_USER_DISPATCH, Ulong),
+        (PR_GET_AUXV, Out(RetMax(2), U64)),
+        (0x5961_6d61, Ulong), // PR_SET_PTRACER
     ],
     other: Addr,
 });
+const PR_SET_SECCOMP: u32 = 22;
+const PR_MCE_KILL: u32 = 33;
+const PR_SET_MM: u32 = 35;
+const PR_CAP_AMBIENT: u32 = 47;
+const PR_GET_SPECULATION_CTRL: u32 = 52;
+const PR_SET_SPECULATION_CTRL: u32 = 53;
+const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
+const PR_SCHED_CORE: u32 = 62;
+const PR_GET_AUXV: u32 = 0x4155_5856;
 const PR_SET_VMA: u32 = 0x5356_4d41;
+/// The arguments behind the second, for the options that have them.
 const PRCTL_ARG3: Ty = Ty::By(&By {
     of: 0,
     mask: !0,
-    cases: &[(0x4155_5856, Ulong), (PR_SET_VMA, Addr)],
-    other: Addr,
+    cases: &[
+        (PR_SET_SECCOMP, Addr),
+        (PR_MCE_KILL, Ulong),
+        (PR_SET_MM, Addr),
+        (PR_CAP_AMBIENT, Ulong),
+        (PR_GET_SPECULATION_CTRL, Ulong),
+        (PR_SET_SPECULATION_CTRL, Ulong),
+        (PR_SET_SYSCALL_USER_DISPATCH, Addr),
+        (PR_SCHED_CORE, Int),
+        (PR_GET_AUXV, Ulong),
+        (PR_SET_VMA, Addr),
+    ],
+    other: Unused,
 });
-const PRCTL_ARG4: Ty = Addr;
-const PRCTL_ARG5: Ty = Ty::By(&By { of: 0, mask: !0, cases: &[(PR_SET_VMA, Path)], other: Addr });
+const PRCTL_ARG4: Ty = Ty::By(&By {
+    of: 0,
+    mask: !0,
+    cases: &[
+        (PR_SET_MM, Ulong),
+        (PR_SET_SPECULATION_CTRL, Ulong),
+        (PR_SET_SYSCALL_USER_DISPATCH, Ulong),
+        (PR_SCHED_CORE, Int),
+        (PR_SET_VMA, Ulong),
+    ],
+    other: Unused,
+});
+const PRCTL_ARG5: Ty = Ty::By(&By {
+    of: 0,
+    mask: !0,
+    cases: &[
+        (PR_SET_SYSCALL_USER_DISPATCH, Addr),
+        (PR_SCHED_CORE, Out(Fixed(8), U64)),
+        (PR_SET_VMA, Path),
+    ],
+    other: Unused,
+});
 
 const ARCH_PRCTL_ADDR: Ty = Ty::By(&By {
     of: 0,
@@ -193,7 +234,7 @@ pub(super) const ROWS: &[Row] = rows! {
         tls: Addr) -> Int;
     57 fork: Own () -> Int;
     58 vfork: Own () -> Int;
-    435 clone3: Own (cl_args: In(Arg(1), U64), size: Ulong) -> Int;
+    435 clone3: Own (cl_args: In(Arg(1), CloneArgs), size: Ulong) -> Int;
     59 execve: Own (pathname: Path, argv: Strings, envp: Strings) -> Int;
     322 execveat: Own (dirfd: DirFd, pathname: Path, argv: Strings, envp: Strings,
         flags: Flags(FlagSet::At)) -> Int;

@@ -31,5 +31,5 @@ pub(super) const ROWS: &[Row] = rows! {
     302 prlimit64: Recorded (pid: Int, resource: Flags(FlagSet::Rlimit),
         new_limit: In(Fixed(16), Rlimit), old_limit: Out(Fixed(16), Rlimit)) -> Int;
     98 getrusage: Recorded (who: Flags(FlagSet::RusageWho), usage: Out(Fixed(144), Rusage)) -> Int;
-    100 times: Recorded (buf: Out(Fixed(32), U64)) -> Int;
+    100 times: Recorded (buf: Out(Fixed(32), Tms)) -> Int;
 };

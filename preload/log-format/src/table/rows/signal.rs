@@ -10,7 +10,7 @@ pub(super) const ROWS: &[Row] = rows! {
     14 rt_sigprocmask: Own (how: Flags(FlagSet::SigHow), set: In(Fixed(8), Sigset),
         oldset: Out(Fixed(8), Sigset), sigsetsize: Ulong) -> Int;
     15 rt_sigreturn: Own () -> Int;
-    131 sigaltstack: Own (ss: InLoose(Fixed(24), Opaque), old_ss: Out(Fixed(24), Opaque)) -> Int;
+    131 sigaltstack: Own (ss: InLoose(Fixed(24), Sigstack), old_ss: Out(Fixed(24), Sigstack)) -> Int;
     219 restart_syscall: Own () -> Int;
     34 pause: Blocking () -> Int;
     130 rt_sigsuspend: Blocking (mask: In(Fixed(8), Sigset), sigsetsize: Ulong) -> Int;

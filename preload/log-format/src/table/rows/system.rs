@@ -103,7 +103,7 @@ const KEYCTL_ARG5: Ty =
 
 pub(super) const ROWS: &[Row] = rows! {
     63 uname: Recorded (buf: Out(Fixed(390), Utsname)) -> Int;
-    99 sysinfo: Recorded (info: Out(Fixed(112), Opaque)) -> Int;
+    99 sysinfo: Recorded (info: Out(Fixed(112), Sysinfo)) -> Int;
     103 syslog: Recorded (type: Int, bufp: SYSLOG_BUF, len: Int) -> Int;
     139 sysfs: Recorded (option: Int, arg1: SYSFS_ARG1, arg2: SYSFS_ARG2) -> Int;
     153 vhangup: Recorded () -> Int;
