@@ -41,6 +41,16 @@ guests! {
         .says("LD_PRELOAD=libutil.so.1");
 }
 
+/// Hundreds of calls, each with a hash of the memory that the kernel wrote.
+#[test]
+fn every_checked_call_gives_the_same_bytes() {
+    let test = crate::harness::rust_test("rr-run-log-format", "kernel");
+    Case::new(test.display().to_string())
+        .args(["--test-threads=1", "--nocapture"])
+        .says("test result: ok")
+        .check();
+}
+
 /// One test per way in which a process can end.
 mod ends {
     use super::Case;

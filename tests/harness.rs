@@ -13,7 +13,7 @@ mod process;
 mod pty;
 mod server;
 
-pub(crate) use compile::c_program;
+pub(crate) use compile::{c_program, rust_test};
 pub(crate) use process::{Output, run};
 pub(crate) use server::Server;
 

@@ -1,4 +1,4 @@
-//! Compiles the C programs of tests/programs.
+//! Compiles the C programs of tests/programs, and tests of other packages that are guests here.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +41,27 @@ pub(crate) fn c_program(name: &str) -> PathBuf {
     );
     std::fs::rename(&made, &binary).unwrap_or_else(|e| panic!("failed to move {made:?}: {e}"));
     binary
+}
+
+/// Compiles the integration test `test` of the workspace's package `package`.
+///
+/// # Panics
+/// If it does not compile.
+pub(crate) fn rust_test(package: &str, test: &str) -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--no-run", "--message-format=json", "-p", package, "--test", test])
+        .current_dir(ROOT)
+        .output()
+        .unwrap_or_else(|e| panic!("failed to start cargo: {e}"));
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let made = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let it = message["target"]["name"] == test;
+        message["executable"].as_str().filter(|_| it).map(PathBuf::from)
+    });
+    made.unwrap_or_else(|| {
+        panic!("{test} does not compile:\n{}", String::from_utf8_lossy(&output.stderr))
+    })
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
