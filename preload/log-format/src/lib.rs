@@ -9,8 +9,8 @@
 //! * [`table`]: one row for every x86-64 syscall: its name, class, arguments and buffers.
 //!
 //! ```text
-//! guest process                     arena (a file, mapped by all)                 host
-//! call -> record -> append to slot  [header][processes][slot headers][output][slots]  drain -> zstd
+//! guest process            arena (a file, mapped by all)                       host
+//! call -> record -> slot   [header][processes][slot headers][output][slots]   drain -> zstd
 //! ```
 //!
 //! The log of one process is a byte stream: the concatenation of its slots in the order of

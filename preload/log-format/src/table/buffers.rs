@@ -266,7 +266,8 @@ fn sockaddr_len(addr: u64, len: u64, mem: &impl Memory) -> u64 {
     }
 }
 
-/// `struct msghdr`: name 0, namelen 8 (u32), iov 16, iovlen 24, control 32, controllen 40, flags 48.
+/// `struct msghdr`: name 0, namelen 8 (u32), iov 16, iovlen 24, control 32, controllen 40,
+/// flags 48.
 fn message(
     dir: Dir,
     addr: u64,

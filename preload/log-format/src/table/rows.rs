@@ -4,7 +4,9 @@ use super::{Class, Ret, Row};
 
 /// Writes rows as `number name: Class (argument: type, ...) -> Ret;`.
 macro_rules! rows {
-    ($($nr:literal $name:ident: $class:ident ($($arg:ident: $ty:expr),* $(,)?) -> $ret:ident;)*) => {
+    ($(
+        $nr:literal $name:ident: $class:ident ($($arg:ident: $ty:expr),* $(,)?) -> $ret:ident;
+    )*) => {
         &[$($crate::table::Row {
             nr: $nr,
             name: stringify!($name),

@@ -68,7 +68,8 @@ pub(super) const ROWS: &[Row] = rows! {
     85 creat: Blocking (pathname: Path, mode: Mode) -> Fd;
     257 openat: Blocking (dirfd: DirFd, pathname: Path, flags: Flags(FlagSet::Open),
         mode: OPENAT_MODE) -> Fd;
-    437 openat2: Blocking (dirfd: DirFd, pathname: Path, how: In(Arg(3), OpenHow), size: Ulong) -> Fd;
+    437 openat2: Blocking (dirfd: DirFd, pathname: Path, how: In(Arg(3), OpenHow), size: Ulong)
+        -> Fd;
     303 name_to_handle_at: Recorded (dirfd: DirFd, pathname: Path,
         handle: OutAlways(Counted(8, 0, 1), Opaque), mount_id: HANDLE_MOUNT_ID,
         flags: Flags(FlagSet::At)) -> Int;

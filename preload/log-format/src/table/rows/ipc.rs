@@ -84,7 +84,8 @@ pub(super) const ROWS: &[Row] = rows! {
     65 semop: Blocking (semid: Int, sops: In(ArgTimes(2, 6), Opaque), nsops: Ulong) -> Int;
     220 semtimedop: Blocking (semid: Int, sops: In(ArgTimes(2, 6), Opaque), nsops: Ulong,
         timeout: In(Fixed(16), Timespec)) -> Int;
-    66 semctl: Recorded (semid: Int, semnum: Int, op: Flags(FlagSet::SemCtl), arg: SEMCTL_ARG) -> Int;
+    66 semctl: Recorded (semid: Int, semnum: Int, op: Flags(FlagSet::SemCtl), arg: SEMCTL_ARG)
+        -> Int;
     68 msgget: Recorded (key: Int, msgflg: Flags(FlagSet::IpcGet)) -> Int;
     69 msgsnd: Blocking (msqid: Int, msgp: In(ArgPlus(2, 8), Bytes), msgsz: Ulong,
         msgflg: Flags(FlagSet::IpcMsg)) -> Int;

@@ -49,8 +49,8 @@ pub(super) const ROWS: &[Row] = rows! {
     256 migrate_pages: Recorded (pid: Int, maxnode: Ulong, old_nodes: In(Bits(1), U64),
         new_nodes: In(Bits(1), U64)) -> Int;
     279 move_pages: Recorded (pid: Int, count: Ulong, pages: In(ArgTimes(1, 8), U64),
-        nodes: In(ArgTimes(1, 4), I32), status: Out(ArgTimes(1, 4), I32), flags: Flags(FlagSet::Hex))
-        -> Int;
+        nodes: In(ArgTimes(1, 4), I32), status: Out(ArgTimes(1, 4), I32),
+        flags: Flags(FlagSet::Hex)) -> Int;
 
     310 process_vm_readv: Recorded (pid: Int, local_iov: IovOut(2), liovcnt: Ulong,
         remote_iov: Addr, riovcnt: Ulong, flags: Flags(FlagSet::Hex)) -> Int;

@@ -249,7 +249,8 @@ pub(super) const ROWS: &[Row] = rows! {
 
     202 futex: Blocking (uaddr: FUTEX_UADDR, futex_op: Flags(FlagSet::Futex), val: FUTEX_VAL,
         timeout: FUTEX_TIMEOUT, uaddr2: FUTEX_UADDR2, val3: FUTEX_VAL3) -> Int;
-    454 futex_wake: Recorded (uaddr: Addr, mask: Hex, nr: Int, flags: Flags(FlagSet::Futex2)) -> Int;
+    454 futex_wake: Recorded (uaddr: Addr, mask: Hex, nr: Int, flags: Flags(FlagSet::Futex2))
+        -> Int;
     455 futex_wait: Blocking (uaddr: Addr, val: Hex, mask: Hex, flags: Flags(FlagSet::Futex2),
         timeout: In(Fixed(16), Timespec), clockid: Clock) -> Int;
     456 futex_requeue: Recorded (waiters: InLoose(Fixed(48), Opaque), flags: Flags(FlagSet::Hex),

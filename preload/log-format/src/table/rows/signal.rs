@@ -10,7 +10,8 @@ pub(super) const ROWS: &[Row] = rows! {
     14 rt_sigprocmask: Own (how: Flags(FlagSet::SigHow), set: In(Fixed(8), Sigset),
         oldset: Out(Fixed(8), Sigset), sigsetsize: Ulong) -> Int;
     15 rt_sigreturn: Own () -> Int;
-    131 sigaltstack: Own (ss: InLoose(Fixed(24), Sigstack), old_ss: Out(Fixed(24), Sigstack)) -> Int;
+    131 sigaltstack: Own (ss: InLoose(Fixed(24), Sigstack), old_ss: Out(Fixed(24), Sigstack))
+        -> Int;
     219 restart_syscall: Own () -> Int;
     34 pause: Blocking () -> Int;
     130 rt_sigsuspend: Blocking (mask: In(Fixed(8), Sigset), sigsetsize: Ulong) -> Int;
@@ -20,7 +21,8 @@ pub(super) const ROWS: &[Row] = rows! {
     62 kill: Recorded (pid: Int, sig: Signal) -> Int;
     200 tkill: Recorded (tid: Int, sig: Signal) -> Int;
     234 tgkill: Recorded (tgid: Int, tid: Int, sig: Signal) -> Int;
-    129 rt_sigqueueinfo: Recorded (tgid: Int, sig: Signal, info: InLoose(Fixed(128), Siginfo)) -> Int;
+    129 rt_sigqueueinfo: Recorded (tgid: Int, sig: Signal, info: InLoose(Fixed(128), Siginfo))
+        -> Int;
     297 rt_tgsigqueueinfo: Recorded (tgid: Int, tid: Int, sig: Signal,
         info: InLoose(Fixed(128), Siginfo)) -> Int;
     424 pidfd_send_signal: Recorded (pidfd: Fd, sig: Signal, info: InLoose(Fixed(128), Siginfo),

@@ -124,7 +124,8 @@ pub(super) const ROWS: &[Row] = rows! {
         -> Int;
     443 quotactl_fd: Recorded (fd: Fd, op: Flags(FlagSet::Hex), id: Int, addr: QUOTACTL_FD_ADDR)
         -> Int;
-    318 getrandom: Own (buf: Out(Ret, Bytes), buflen: Ulong, flags: Flags(FlagSet::Getrandom)) -> Int;
+    318 getrandom: Own (buf: Out(Ret, Bytes), buflen: Ulong, flags: Flags(FlagSet::Getrandom))
+        -> Int;
 
     248 add_key: Recorded (type: Path, description: Path, payload: In(Arg(3), Bytes), plen: Ulong,
         keyring: Int) -> Int;

@@ -14,11 +14,13 @@ pub(super) const ROWS: &[Row] = rows! {
     159 adjtimex: Recorded (buf: InOut(Fixed(208), Opaque)) -> Int;
     305 clock_adjtime: Recorded (clockid: Clock, buf: InOut(Fixed(208), Opaque)) -> Int;
     // The rest is written when a signal ends the sleep.
-    35 nanosleep: Blocking (req: In(Fixed(16), Timespec), rem: OutAlways(Fixed(16), Timespec)) -> Int;
+    35 nanosleep: Blocking (req: In(Fixed(16), Timespec), rem: OutAlways(Fixed(16), Timespec))
+        -> Int;
     230 clock_nanosleep: Blocking (clockid: Clock, flags: Flags(FlagSet::Timer),
         request: In(Fixed(16), Timespec), remain: OutAlways(Fixed(16), Timespec)) -> Int;
     37 alarm: Recorded (seconds: Uint) -> Int;
-    36 getitimer: Recorded (which: Flags(FlagSet::Itimer), curr_value: Out(Fixed(32), Timeval)) -> Int;
+    36 getitimer: Recorded (which: Flags(FlagSet::Itimer), curr_value: Out(Fixed(32), Timeval))
+        -> Int;
     38 setitimer: Recorded (which: Flags(FlagSet::Itimer), new_value: In(Fixed(32), Timeval),
         old_value: Out(Fixed(32), Timeval)) -> Int;
     222 timer_create: Recorded (clockid: Clock, sevp: InLoose(Fixed(64), Opaque),
