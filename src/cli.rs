@@ -66,6 +66,8 @@ enum Command {
     Unpack(unpack::Unpack),
     Rm(rm::Rm),
     Doctor(doctor::Doctor),
+    #[command(hide = true)]
+    ExecGuest(replay::ExecGuest),
 }
 
 /// Where sessions are kept: flattened into the options of each subcommand that uses them.
@@ -114,6 +116,7 @@ impl Cli {
             Command::Unpack(command) => command.run(),
             Command::Rm(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            Command::ExecGuest(command) => command.run(),
         }
     }
 }

@@ -203,7 +203,9 @@ impl Error {
     pub fn advice(&self) -> &'static str {
         match self {
             Error::Io { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => "another directory with -o DIR or RR_RUN_DIR",
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "another directory with -o DIR or RR_RUN_DIR"
+                }
                 io::ErrorKind::StorageFull => "-o DIR on a file system with more space",
                 _ => "`rr-run doctor`, which checks what rr-run needs",
             },

@@ -2,8 +2,10 @@
 
 pub mod divergence;
 pub mod files;
+pub mod gdb;
 pub mod stack;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub struct Replaying {
     pub until_step: u64,
     /// Where to write the report of a divergence as JSON.
     pub json: Option<PathBuf>,
+    /// Run under gdb, with these arguments of its own.
+    pub gdb: Option<Vec<OsString>>,
 }
 
 /// Replays a session; the code to exit with: the recorded one.
@@ -58,6 +62,7 @@ pub fn replay(session: &Session, replaying: &Replaying) -> Result<u8> {
     run.output.round();
     run.progress.clear();
     let result = match end {
+        Ok(End::Finished) if replaying.gdb.is_some() => Ok(0),
         Ok(End::Finished) => run.check_end(),
         Ok(End::Interrupted(signal)) => Ok(128 + signal as u8),
         // While its processes still live: their stacks are part of the report.
@@ -84,8 +89,11 @@ struct Run<'a> {
     output: Output,
     table: Table,
     signals: Signals,
+    /// The root guest, or gdb.
     root: Pid,
     root_status: Option<i32>,
+    /// A divergence was shown, and gdb still runs.
+    told: bool,
     progress: Progress,
     /// Holds the arena and the links to kept files; removed with it.
     _scratch: tempfile::TempDir,
@@ -130,7 +138,9 @@ impl<'a> Run<'a> {
         }
         let _ = nix::sys::prctl::set_child_subreaper(true);
         let bell = arena.clone();
-        let signals = Signals::take(false, move || ring(&bell.header().doorbell))?;
+        // gdb gets the terminal's signals itself.
+        let forward = replaying.gdb.is_some();
+        let signals = Signals::take(forward, move || ring(&bell.header().doorbell))?;
         let strings = start.argv.into_iter().map(environment::c_string);
         let env = environment::guest(&manifest.program.env, &start.filename, &shim, &arena_path)?;
         let start = Spawn {
@@ -143,7 +153,10 @@ impl<'a> Run<'a> {
                 rlimits: rlimits(manifest),
             }),
         };
-        let root = spawn(&start, &signals)?;
+        let root = match &replaying.gdb {
+            Some(arguments) => gdb::start(&start, scratch.path(), options.trap_tsc, arguments)?,
+            None => spawn(&start, &signals)?,
+        };
         ring_at_end(root, arena.clone())?;
         Ok(Run {
             session,
@@ -155,6 +168,7 @@ impl<'a> Run<'a> {
             signals,
             root,
             root_status: None,
+            told: false,
             progress: Progress::new(manifest.processes.first().map_or(0, |p| p.events)),
             _scratch: scratch,
         })
@@ -177,8 +191,13 @@ impl<'a> Run<'a> {
             }
             self.feed.round()?;
             self.output.round();
-            if header.divergence.state.load(Ordering::Acquire) == 2 {
-                return Ok(End::Diverged);
+            if header.divergence.state.load(Ordering::Acquire) == 2 && !self.told {
+                if self.replaying.gdb.is_none() {
+                    return Ok(End::Diverged);
+                }
+                // The guest stands where it differs; gdb can look at it.
+                let _ = self.diverged();
+                self.told = true;
             }
             if let Some(signal) = self.signals.got() {
                 return Ok(End::Interrupted(signal));
@@ -190,7 +209,9 @@ impl<'a> Run<'a> {
                     .iter()
                     .skip(1)
                     .any(|e| e.state.load(Ordering::Acquire) == proc_state::RESERVED);
-                if self.table.running().next().is_none() && (!unborn || since > BIRTH) {
+                let gdb_ended = self.replaying.gdb.is_some();
+                let all_ended = self.table.running().next().is_none();
+                if gdb_ended || all_ended && (!unborn || since > BIRTH) {
                     return Ok(End::Finished);
                 }
             }

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::StoreArgs;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::replay::gdb::exec_guest;
 use crate::replay::{Replaying, replay};
 
 /// Run a session's program again from its log alone.
@@ -18,6 +19,9 @@ pub(super) struct Replay {
     /// Run under gdb
     #[arg(long)]
     gdb: bool,
+    /// Argument for gdb, for example --gdb-arg=-ex --gdb-arg='break main'
+    #[arg(long, value_name = "ARG", requires = "gdb", allow_hyphen_values = true)]
+    gdb_arg: Vec<OsString>,
     /// Write the report of a divergence as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -31,11 +35,29 @@ impl Replay {
     /// # Errors
     /// The session is unusable, or the replay differs from it.
     pub(super) fn run(self) -> Result<u8> {
-        if self.gdb {
-            return Err(Error::Usage("'--gdb' is not there yet".into()));
-        }
         let session = self.store.store()?.open(self.session.as_deref())?;
-        let replaying = Replaying { until_step: self.until.unwrap_or(0), json: self.json };
+        let replaying = Replaying {
+            until_step: self.until.unwrap_or(0),
+            json: self.json,
+            gdb: self.gdb.then_some(self.gdb_arg),
+        };
         replay(&session, &replaying)
+    }
+}
+
+/// Become the guest of a replay: what gdb runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExecGuest {
+    /// What to execute
+    file: PathBuf,
+}
+
+impl ExecGuest {
+    /// Executes the guest.
+    ///
+    /// # Errors
+    /// Always, if it returns.
+    pub(super) fn run(self) -> Result<u8> {
+        Err(exec_guest(&self.file))
     }
 }
