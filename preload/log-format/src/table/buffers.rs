@@ -81,7 +81,9 @@ pub fn buffers(
 ) {
     for (i, arg) in row.args.iter().enumerate() {
         let Some(&addr) = args.get(i) else { return };
-        if addr != 0 {
+        // What is compared as a number is no pointer: soon done with, for this stands on the path of
+        // every read.
+        if addr != 0 && arg.ty.compared_bits() == 0 {
             let call = Call { row, args, ret, mem };
             call.argument(i as u8, arg.ty.resolve(args), addr, found);
         }
@@ -110,15 +112,17 @@ impl<M: Memory> Call<'_, M> {
         };
         // Also written through another argument (`sigprocmask(how, &set, &set)`): what stands there
         // now is not what the kernel read.
-        let twice = args.iter().enumerate().any(|(i, a)| *a == addr && i != usize::from(arg));
-        let compared = if twice { BUF_NOT_COMPARED } else { 0 };
+        let compared = || {
+            let twice = args.iter().enumerate().any(|(i, a)| *a == addr && i != usize::from(arg));
+            if twice { BUF_NOT_COMPARED } else { 0 }
+        };
         if ret == EFAULT && !matches!(ty, Ty::OutAlways(..)) {
             return;
         }
         match ty {
             Ty::Path => {
                 if let Some(len) = mem.string_len(addr, STRING_MAX) {
-                    one(Dir::In, compared, addr, u64::from(len) + 1);
+                    one(Dir::In, compared(), addr, u64::from(len) + 1);
                 }
             }
             Ty::Strings => {
@@ -132,9 +136,9 @@ impl<M: Memory> Call<'_, M> {
             }
             Ty::In(len, Shape::Sockaddr) => {
                 let len = self.length(len, addr);
-                one(Dir::In, compared, addr, sockaddr_len(addr, len, mem));
+                one(Dir::In, compared(), addr, sockaddr_len(addr, len, mem));
             }
-            Ty::In(len, _) => one(Dir::In, compared, addr, self.length(len, addr)),
+            Ty::In(len, _) => one(Dir::In, compared(), addr, self.length(len, addr)),
             Ty::InLoose(len, _) => {
                 one(Dir::In, BUF_NOT_COMPARED, addr, self.length(len, addr));
             }
