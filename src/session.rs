@@ -164,3 +164,18 @@ pub fn is_locked(dir: &Path) -> bool {
     File::open(dir.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
+
+/// Removes the session in `dir`.
+///
+/// # Errors
+/// [`Error::SessionBusy`] while it is being recorded, or the system's.
+pub fn remove(dir: &Path) -> Result<()> {
+    // Held while removing, so that nothing else completes or reads it meanwhile.
+    let Some(_lock) = lock(dir)? else {
+        let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned();
+        return Err(Error::SessionBusy { name });
+    };
+    // The manifest goes first: what is left after a crash is no session any more.
+    fs::remove_file(dir.join(MANIFEST)).map_err(Error::file("remove", dir))?;
+    fs::remove_dir_all(dir).map_err(Error::file("remove", dir))
+}

@@ -1,7 +1,6 @@
 //! `rr-run rm`.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -72,17 +71,10 @@ impl Rm {
     }
 }
 
-/// Removes the session in `dir`, unless it is being recorded.
 fn remove(dir: &Path) -> Result<()> {
-    let name = || dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned();
-    // Held while removing, so that nothing else completes or packs it meanwhile.
-    let Some(_lock) = session::lock(dir)? else {
-        return Err(Error::SessionBusy { name: name() });
-    };
-    // The manifest goes first: what is left after a crash is no session any more.
-    fs::remove_file(dir.join(session::MANIFEST)).map_err(Error::file("remove", dir))?;
-    fs::remove_dir_all(dir).map_err(Error::file("remove", dir))?;
+    session::remove(dir)?;
+    let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy();
     // A reader that has left does not stop the removing.
-    let _ = writeln!(io::stdout(), "removed {}", name());
+    let _ = writeln!(io::stdout(), "removed {name}");
     Ok(())
 }

@@ -1,0 +1,139 @@
+//! Pids and tids replaced by ordinals.
+//!
+//! The kernel numbers processes as it likes. Two runs that differ in nothing but these numbers
+//! are the same: a process of the session counts by its key, any other pid by the order in which
+//! its process's log mentions it first.
+
+use std::collections::HashMap;
+
+use log_format::record::{CALL_BYTES, Dir, HEADER_BYTES, Kind, Record, extra};
+
+use crate::session::Manifest;
+
+/// Bit that tells a pid by first mention from one by key.
+const MENTIONED: u32 = 0x8000_0000;
+/// Offset of si_code in siginfo.
+const SI_CODE: usize = 8;
+/// Offset of si_pid in siginfo.
+const SI_PID: usize = 16;
+/// Offset of si_utime and si_stime in siginfo of SIGCHLD: the clock's, 16 bytes.
+const SI_TIMES: usize = 32;
+const SIGCHLD: u32 = 17;
+
+/// Numbers of calls whose result is a pid.
+const GIVES_PID: [u16; 13] = [39, 56, 57, 58, 61, 110, 111, 112, 121, 124, 186, 218, 435];
+const CLONE: u16 = 56;
+const CLONE3: u16 = 435;
+const WAITID: u16 = 247;
+const IOCTL: u16 = 16;
+/// ioctls that pass a process group.
+const PGRP_IOCTLS: [u64; 3] = [0x540f, 0x5410, 0x5429];
+
+/// Which arguments of a call are pids, as a bit mask.
+fn pid_args(nr: u16) -> u8 {
+    match nr {
+        // kill, wait4, getpgid, getsid, sched_*, tkill, prlimit64, pidfd_open, rt_sigqueueinfo
+        62 | 61 | 121 | 124 | 142 | 143 | 144 | 145 | 203 | 204 | 200 | 302 | 434 | 129 => 1,
+        // tgkill, setpgid, rt_tgsigqueueinfo
+        234 | 109 | 297 => 0b11,
+        WAITID => 0b10,
+        _ => 0,
+    }
+}
+
+/// Pids of one session, as one of its processes sees them.
+#[derive(Clone, Debug)]
+pub struct Pids {
+    known: HashMap<u32, u32>,
+    mentioned: u32,
+}
+
+impl Pids {
+    /// Knows the processes of the session.
+    pub fn new(manifest: &Manifest) -> Pids {
+        let ordinal = |key: u64| (key as u32 ^ (key >> 32) as u32) & !MENTIONED;
+        let known = manifest.processes.iter().map(|p| (p.pid as u32, ordinal(p.key))).collect();
+        Pids { known, mentioned: 0 }
+    }
+
+    /// What stands for a pid. 0, negative numbers of errors and "any" stay as they are; a
+    /// negative process group is mapped by its absolute value.
+    fn ordinal(&mut self, pid: i32) -> i32 {
+        if (-1..=0).contains(&pid) {
+            return pid;
+        }
+        let Pids { known, mentioned } = self;
+        let ordinal = *known.entry(pid.unsigned_abs()).or_insert_with(|| {
+            *mentioned += 1;
+            MENTIONED | *mentioned
+        });
+        // The sign bit of an ordinal by mention is no sign: both stay distinct.
+        if pid < 0 { (ordinal ^ 0x4000_0000) as i32 } else { ordinal as i32 }
+    }
+
+    /// Copies a record's bytes into `out`, with its pids replaced.
+    pub fn canonical(&mut self, record: &Record, bytes: &[u8], out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(bytes);
+        match record.header.kind {
+            Kind::Call | Kind::Yield | Kind::Start => self.call(record, bytes, out),
+            Kind::Signal => {
+                let info = HEADER_BYTES + 8;
+                let signo = record.signal().map_or(0, |(signo, _)| signo);
+                self.siginfo(signo, info, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, record: &Record, bytes: &[u8], out: &mut [u8]) {
+        let Ok(call) = record.call() else { return };
+        let start = bytes.as_ptr().addr();
+        let at = |part: &[u8]| part.as_ptr().addr().wrapping_sub(start);
+        if record.header.kind == Kind::Start {
+            if let Some(info) = call.buf(extra::START, Dir::Extra) {
+                self.replace(out, at(info.bytes) + 16);
+                self.replace(out, at(info.bytes) + 20);
+            }
+            return;
+        }
+        let args_at = HEADER_BYTES + CALL_BYTES;
+        let mask = pid_args(call.nr);
+        for i in (0..usize::from(call.nargs)).filter(|i| mask & 1 << i != 0) {
+            self.replace(out, args_at + i * 8);
+        }
+        if record.header.kind == Kind::Call && call.ret > 0 && GIVES_PID.contains(&call.nr) {
+            self.replace(out, HEADER_BYTES + 8);
+        }
+        for buf in call.bufs().flatten().filter(|b| b.dir == Dir::Out) {
+            match call.nr {
+                CLONE | CLONE3 if buf.bytes.len() == 4 => self.replace(out, at(buf.bytes)),
+                WAITID if buf.bytes.len() == 128 => self.siginfo(SIGCHLD, at(buf.bytes), out),
+                IOCTL if PGRP_IOCTLS.contains(&(call.args[1] & 0xffff_ffff)) => {
+                    self.replace(out, at(buf.bytes));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Replaces the sender in a siginfo that has one, and drops the times of a child.
+    fn siginfo(&mut self, signo: u32, at: usize, out: &mut [u8]) {
+        let Some(code) = out.get(at + SI_CODE..at + SI_CODE + 4) else { return };
+        let code = i32::from_le_bytes([code[0], code[1], code[2], code[3]]);
+        // SI_USER, SI_QUEUE, SI_TKILL, or CLD_* of a child.
+        if matches!(code, 0 | -1 | -6) || signo == SIGCHLD {
+            self.replace(out, at + SI_PID);
+        }
+        if signo == SIGCHLD && code > 0 {
+            out.iter_mut().skip(at + SI_TIMES).take(16).for_each(|b| *b = 0);
+        }
+    }
+
+    /// Replaces the pid that stands at an offset.
+    fn replace(&mut self, out: &mut [u8], at: usize) {
+        if let Some(place) = out.get_mut(at..).and_then(|b| b.first_chunk_mut::<4>()) {
+            *place = self.ordinal(i32::from_le_bytes(*place)).to_le_bytes();
+        }
+    }
+}
