@@ -135,14 +135,6 @@ fn call(a: &Call, b: &Call, kind: Kind, fds: &Fds) -> Option<Difference> {
     }
     let row = table::row(a.nr.into());
     let name = |i: usize| row.and_then(|r| r.args.get(i)).map_or("?", |arg| arg.name);
-    // First what the program did: arguments, and bytes that it passed.
-    for i in 0..usize::from(a.nargs.max(b.nargs)) {
-        let bits = row.map_or(u64::MAX, |row| row.compared_bits(i, &a.args));
-        if a.args[i] & bits != b.args[i] & bits {
-            let what = format!("argument {} ({})", i + 1, name(i));
-            return Some(Difference::new(Source::Behaviour, what));
-        }
-    }
     let side = |call: &Call<'_>, dir: Dir| -> Vec<(u8, u16, Vec<u8>)> {
         let chosen = call.bufs().flatten().filter(|buf| buf.dir == dir);
         chosen.map(|Buf { arg, flags, bytes, .. }| (arg, flags, bytes.to_vec())).collect()
@@ -158,6 +150,15 @@ fn call(a: &Call, b: &Call, kind: Kind, fds: &Fds) -> Option<Difference> {
             None => None,
         }
     };
+    // First what the program did: arguments, and bytes that it passed.
+    for i in 0..usize::from(a.nargs.max(b.nargs)) {
+        let bits = row.map_or(u64::MAX, |row| row.compared_bits(i, &a.args));
+        if a.args[i] & bits != b.args[i] & bits {
+            let what = format!("argument {} ({})", i + 1, name(i));
+            let bytes = differing(Dir::In).and_then(|(_, bytes)| bytes);
+            return Some(Difference::new(Source::Behaviour, what).with(bytes));
+        }
+    }
     if let Some((arg, bytes)) = differing(Dir::In) {
         let what = format!("the bytes of {} that the program passed", name(arg.into()));
         return Some(Difference::new(Source::Behaviour, what).with(bytes));

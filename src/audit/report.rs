@@ -110,6 +110,19 @@ pub struct Audit {
     pub runs: Vec<Run>,
 }
 
+/// A source of inputs that differ.
+#[derive(Debug, Serialize)]
+pub struct Blame {
+    /// The source.
+    pub source: Source,
+    /// Events that differ.
+    pub count: u64,
+    /// The first of them.
+    pub first: Found,
+    /// The last before the divergence, in the reference and in the run.
+    pub nearest: (Line, Line),
+}
+
 /// One run compared with the reference.
 #[derive(Debug, Serialize)]
 pub struct Run {
@@ -135,9 +148,8 @@ pub struct Run {
     pub divergence: Option<Found>,
     /// Events before it, in the reference.
     pub before: Vec<Line>,
-    /// Inputs that differ before that (or at all, if there is none): the first of each source,
-    /// and how many.
-    pub sources: Vec<(Found, u64)>,
+    /// Inputs that differ before that (or at all, if there is none), the likeliest source first.
+    pub sources: Vec<Blame>,
     /// The report of a replay that stopped.
     pub replay: Option<serde_json::Value>,
 }
@@ -259,14 +271,31 @@ impl Run {
                 self.before = lines(a.0, process, step.saturating_sub(CONTEXT), step)?;
             }
         }
-        // Sources of the process that differs first, then of others before it.
+        // What the program was given last before it differs is the likeliest source.
         let first = chosen.map(|(process, _)| process.key);
         walks.sort_by_key(|(process, _)| Some(process.key) != first);
-        for (found, n) in walks.iter().flat_map(|(_, walk)| walk.inputs.values()) {
-            let source = found.difference.source;
-            match self.sources.iter_mut().find(|(f, _)| f.difference.source == source) {
-                Some((_, total)) => *total += n,
-                None => self.sources.push((found.clone(), *n)),
+        for (process, walk) in &walks {
+            let mut inputs: Vec<_> = walk.inputs.iter().collect();
+            inputs.sort_by_key(|(_, input)| std::cmp::Reverse(input.last.0));
+            for (source, input) in inputs {
+                if let Some(known) = self.sources.iter_mut().find(|s| s.source == *source) {
+                    known.count += input.count;
+                    continue;
+                }
+                let other = b.0.manifest().processes.iter().find(|p| p.key == process.key);
+                let one = |session, process, step| -> Result<Option<Line>> {
+                    Ok(lines(session, process, step, step + 1)?.pop())
+                };
+                let nearest = match other {
+                    Some(other) => {
+                        (one(a.0, process, input.last.0)?, one(b.0, other, input.last.1)?)
+                    }
+                    None => (None, None),
+                };
+                if let (Some(x), Some(y)) = nearest {
+                    let (first, count) = (input.first.clone(), input.count);
+                    self.sources.push(Blame { source: *source, count, first, nearest: (x, y) });
+                }
             }
         }
         Ok(())

@@ -39,12 +39,23 @@ pub struct Found {
 pub struct Walk {
     /// Pairs of events that were compared.
     pub compared: u64,
-    /// The first difference of each source, and how many there were.
-    pub inputs: BTreeMap<Source, (Found, u64)>,
+    /// Differences in what the program was given, by source.
+    pub inputs: BTreeMap<Source, Input>,
     /// The first event at which the program did something else.
     pub behaviour: Option<Found>,
     /// Whether both logs were compared to their ends.
     pub to_the_end: bool,
+}
+
+/// Differences of one source in one process.
+#[derive(Clone, Debug, Serialize)]
+pub struct Input {
+    /// The first.
+    pub first: Found,
+    /// How many.
+    pub count: u64,
+    /// Steps of the last, in both runs.
+    pub last: (u64, u64),
 }
 
 /// How to compare.
@@ -59,7 +70,7 @@ pub struct Options {
 impl Walk {
     /// The first difference of all, by the first run's step.
     pub fn first(&self) -> Option<&Found> {
-        let all = self.inputs.values().map(|(found, _)| found).chain(&self.behaviour);
+        let all = self.inputs.values().map(|input| &input.first).chain(&self.behaviour);
         all.min_by_key(|found| found.step_a.unwrap_or(u64::MAX))
     }
 }
@@ -224,8 +235,10 @@ impl Walk {
         if options.ignore.contains(&source) {
             return behaves;
         }
-        if let Some((_, n)) = self.inputs.get_mut(&source) {
-            *n += 1;
+        let last = (left.step.unwrap_or(0), right.step.unwrap_or(0));
+        if let Some(input) = self.inputs.get_mut(&source) {
+            input.count += 1;
+            input.last = last;
             return false;
         }
         let thread = left.record().or(right.record()).map_or(0, |r| r.header.thread);
@@ -241,7 +254,7 @@ impl Walk {
         if behaves {
             self.behaviour = Some(found);
         } else {
-            self.inputs.insert(source, (found, 1));
+            self.inputs.insert(source, Input { first: found, count: 1, last });
         }
         behaves || options.first_only
     }

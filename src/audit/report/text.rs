@@ -168,7 +168,7 @@ pub(super) fn headline(run: &Run) -> String {
         parts.push(format!("stopped at step {step}"));
     }
     if run.same == Some(true) && !run.events_same {
-        let sources = run.sources.iter().map(|(f, _)| f.difference.source.describe().0);
+        let sources = run.sources.iter().map(|blame| blame.source.describe().0);
         let sources = sources.collect::<Vec<_>>().join(", ");
         parts.push(format!("without effect on the outputs differ: {sources}"));
     }
@@ -213,14 +213,22 @@ pub(super) fn run_text(reference: &str, run: &Run) -> String {
         say!(out, "    + {}", clip(&field("actual"), EVENT_WIDTH));
     }
     if !run.sources.is_empty() {
-        let before = if run.divergence.is_some() { "before it" } else { "in its log" };
+        let before =
+            if run.divergence.is_some() { "before it, the nearest first" } else { "in its log" };
         say!(out, "  inputs that differ {before}:");
-        for (found, n) in &run.sources {
-            let (name, advice) = found.difference.source.describe();
-            say!(out, "    {name}, {} events, the first at {}", count(*n), place(found));
-            say!(out, "      - {}", clip(&found.a, EVENT_WIDTH));
-            if found.a != found.b {
-                say!(out, "      + {}", clip(&found.b, EVENT_WIDTH));
+        for blame in &run.sources {
+            let (name, advice) = blame.source.describe();
+            let (a, b) = &blame.nearest;
+            say!(
+                out,
+                "    {name}: {} events in process {}",
+                count(blame.count),
+                blame.first.process
+            );
+            say!(out, "      - {} {}", a.step, clip(&a.text, EVENT_WIDTH));
+            say!(out, "      + {} {}", b.step, clip(&b.text, EVENT_WIDTH));
+            if a.text == b.text {
+                say!(out, "      ({})", blame.first.difference.what);
             }
             say!(out, "      try: {advice}");
         }
