@@ -13,6 +13,7 @@ pub mod facts;
 pub mod finish;
 pub mod hashes;
 pub mod manifest;
+pub mod pack;
 mod recover;
 pub mod store;
 pub mod verify;

@@ -1,17 +1,31 @@
 //! `rr-run unpack`.
 
-use crate::error::{Error, Result};
+use std::path::PathBuf;
 
-/// Unpack a session from one file.
+use super::StoreArgs;
+use crate::error::Result;
+use crate::session::pack::unpack;
+
+/// Unpack a session from one file into the store.
 #[derive(Debug, clap::Args)]
-pub(super) struct Unpack {}
+pub(super) struct Unpack {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Name for the session [default: the one it had]
+    #[arg(long)]
+    name: Option<String>,
+    /// The packed session
+    file: PathBuf,
+}
 
 impl Unpack {
-    /// Runs the subcommand; the exit code.
+    /// Unpacks and verifies the session; the exit code.
     ///
     /// # Errors
-    /// Always, for now.
+    /// The file is no whole session, or one of this name exists.
     pub(super) fn run(self) -> Result<u8> {
-        Err(Error::Usage("'unpack' is not there yet".into()))
+        let dir = unpack(&self.store.store()?, &self.file, self.name.as_deref())?;
+        eprintln!("rr-run: unpacked {}", dir.display());
+        Ok(0)
     }
 }

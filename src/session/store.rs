@@ -7,6 +7,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::{MANIFEST, Manifest, Session, read_manifest};
 use crate::error::{Error, Result};
 
@@ -124,16 +127,9 @@ impl Store {
     /// # Errors
     /// [`Error::SessionExists`], [`Error::Usage`] for an impossible name, or the system's.
     pub fn create(&self, name: Option<&str>, program: &OsStr) -> Result<PathBuf> {
-        if let Some(name) = name
-            && (name.is_empty() || name.starts_with('.') || name.contains('/') || name == LATEST)
-        {
-            return Err(Error::Usage(format!("'{name}' can't be the name of a session")));
+        if let Some(name) = name {
+            check_name(name)?;
         }
-        let private = || {
-            let mut builder = fs::DirBuilder::new();
-            builder.mode(0o700);
-            builder
-        };
         private().recursive(true).create(&self.dir).map_err(Error::file("create", &self.dir))?;
         let base = name.map_or_else(|| time_name(SystemTime::now(), program), str::to_owned);
         let mut chosen = base.clone();
@@ -157,6 +153,40 @@ impl Store {
         }
         self.point_latest(&chosen)?;
         Ok(dir)
+    }
+
+    /// A directory in the store that is no session yet, with the directories of one; removed when
+    /// it is dropped.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn scratch(&self) -> Result<tempfile::TempDir> {
+        let failed = || Error::file("create a directory in", &self.dir);
+        private().recursive(true).create(&self.dir).map_err(failed())?;
+        let scratch =
+            tempfile::Builder::new().prefix(".new-").tempdir_in(&self.dir).map_err(failed())?;
+        for sub in ["procs", "files"] {
+            private().create(scratch.path().join(sub)).map_err(failed())?;
+        }
+        Ok(scratch)
+    }
+
+    /// Makes a finished [`Store::scratch`] a session; its directory.
+    ///
+    /// # Errors
+    /// [`Error::SessionExists`], [`Error::Usage`] for an impossible name, or the system's.
+    pub fn adopt(&self, scratch: tempfile::TempDir, name: &str) -> Result<PathBuf> {
+        check_name(name)?;
+        let dir = self.dir.join(name);
+        match renameat_with(CWD, scratch.path(), CWD, &dir, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                // It is not there any more under its old name.
+                let _ = scratch.keep();
+                Ok(dir)
+            }
+            Err(Errno::EXIST) => Err(Error::SessionExists { name: name.to_owned() }),
+            Err(e) => Err(Error::file("create", &dir)(e.into())),
+        }
     }
 
     fn point_latest(&self, name: &str) -> Result<()> {
@@ -198,6 +228,20 @@ impl Store {
         names.sort();
         Ok(names)
     }
+}
+
+/// A builder of directories that only their owner can use.
+fn private() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') || name == LATEST {
+        return Err(Error::Usage(format!("'{name}' can't be the name of a session")));
+    }
+    Ok(())
 }
 
 /// `20261123T005257.123Z-curl`.
