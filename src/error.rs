@@ -238,6 +238,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_has_every_error() {
+        let documentation = include_str!("../docs/ERRORS.md");
+        let source = include_str!("error.rs");
+        let body = source.split("pub enum Error {").nth(1).unwrap().split("\n}\n").next().unwrap();
+        let variants = body.lines().filter_map(|line| {
+            let name = line.strip_prefix("    ")?;
+            let name = name.split([' ', '(']).next()?;
+            name.starts_with(|c: char| c.is_ascii_uppercase()).then_some(name)
+        });
+        let mut count = 0;
+        for name in variants {
+            assert!(documentation.contains(&format!("**`{name}`**")), "{name}");
+            count += 1;
+        }
+        assert!(count > 10);
+    }
+
+    #[test]
     fn own_exit_codes_are_distinct_and_below_the_signal_range() {
         let codes = [
             exit::DIVERGENCE,
