@@ -44,6 +44,11 @@ pub fn prepare() {
     }
 }
 
+/// True for addresses in the stubs.
+pub fn contains(addr: u64) -> bool {
+    addr.wrapping_sub(STUBS) < STUBS_BYTES
+}
+
 /// Called for each call that came by trap: after a few, its site becomes a jump.
 pub fn trapped(t: &Thread, nr: u64) {
     let site = t.regs.rip;

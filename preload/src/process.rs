@@ -52,6 +52,18 @@ pub struct Process {
     pub has_shared: bool,
     /// Another thread has waited long for the token.
     pub wanted: AtomicU32,
+    /// Steps when a waiting thread looked last.
+    pub seen_steps: AtomicU64,
+    /// The watchdog's samples of the holder since `sample_steps`: how many, and how far apart.
+    pub samples: u32,
+    /// Steps at the first sample.
+    pub sample_steps: u64,
+    /// Lowest sampled address.
+    pub sample_low: u64,
+    /// Highest sampled address.
+    pub sample_high: u64,
+    /// Replay: the recording preempts the thread whose turn it is, before its next call.
+    pub preempt_due: AtomicU32,
     /// Times the token was taken: lets a giver wait until somebody has it.
     pub grants: AtomicU32,
     /// The real tid of the token's holder.

@@ -42,7 +42,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         log(t, Kind::Yield, 0, row, args, 0, &[]);
         token::give_up(t);
     }
-    let ret = trap::interruptible(nr, &real);
+    let ret = trap::interruptible(t, nr, &real);
     if gives_up {
         token::take(t);
     }

@@ -73,10 +73,21 @@ pub fn head(t: &mut Thread, nr: u32, args: &[u64; 6]) -> Header {
 
 /// Gives the turn up where a `Preempt` record stands, and waits for it.
 fn preempted(t: &mut Thread) {
+    t.process().preempt_due.store(0, Ordering::Release);
     take_words(t);
     token::give_up(t);
     token::take(t);
     take_words(t);
+}
+
+/// The watchdog found this thread between calls: if the recording preempted it after its last
+/// call, it gives way here.
+pub fn preempt_here(t: &mut Thread) {
+    if t.process().turn.load(Ordering::Relaxed) == t.ordinal
+        && matches!(next_kind(t), Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16)
+    {
+        preempted(t);
+    }
 }
 
 /// Passes over notes at the head.

@@ -16,7 +16,7 @@ use crate::process::SigAction;
 use crate::sys::{copy_checked, sys, write_guest};
 use crate::thread::{Regs, Thread, XSAVE_BYTES, current, entry};
 use crate::trap::{self, uc};
-use crate::{arena, record, replay};
+use crate::{arena, record, replay, watchdog};
 
 const SIG_IGN: u64 = 1;
 /// `struct siginfo` and the frame's head.
@@ -114,6 +114,8 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut u8, context: *mut u8) {
         *mask |= !crate::masks::KEPT_OPEN;
         if let Some(abort) = trap::abort_call(gregs.rip) {
             gregs.rip = abort;
+        } else if !watchdog::ours(gregs.rip) {
+            watchdog::signal_waits(t);
         }
     }
 }
@@ -136,16 +138,60 @@ unsafe fn fault(
         end_by_signal(t, sig);
     }
     signal_record(t, sig, flag::SYNCHRONOUS, &body);
+    // SAFETY: as the caller's.
+    unsafe { interrupt(t, sig, &body, context, gregs, mask) };
+}
+
+/// Sends the interrupted thread into the guest's handler, at the instruction it has reached.
+unsafe fn interrupt(
+    t: &mut Thread,
+    sig: i32,
+    info: &[u8; INFO_BYTES],
+    context: *mut u8,
+    gregs: &mut Regs,
+    mask: &mut u64,
+) {
     // SAFETY: FPSTATE holds the kernel's pointer to the state it saved.
     let state = unsafe { context.add(uc::FPSTATE).cast::<*const u8>().read() };
     t.regs = *gregs;
     // SAFETY: err, trapno, oldmask and cr2 follow the general registers and the segments.
     let extra = unsafe { context.add(uc::GREGS + 19 * 8).cast::<[u64; 4]>().read() };
-    if push_frame(t, sig, &body, &extra, State::Kernel(state)) {
+    if push_frame(t, sig, info, &extra, State::Kernel(state)) {
         *gregs = t.regs;
         *mask = kernel_mask(t);
     } else {
         end_by_signal(t, libc::SIGSEGV);
+    }
+}
+
+/// The watchdog's signal, or the timer of one that waits: the thread makes no call.
+///
+/// # Safety
+/// Called from the handler of SIGSYS with its context.
+pub unsafe fn on_kick(t: &mut Thread, context: *mut u8) {
+    // SAFETY: as in `on_signal`.
+    let (gregs, mask) = unsafe {
+        (&mut *context.add(uc::GREGS).cast::<Regs>(), &mut *context.add(uc::SIGMASK).cast::<u64>())
+    };
+    if watchdog::ours(gregs.rip) {
+        t.kicked.store(1, Ordering::Relaxed);
+        return;
+    }
+    if t.process().mode == Mode::Replay {
+        replay::preempt_here(t);
+        return;
+    }
+    let info = t.pending_info;
+    let sig = i32::from_le_bytes([info[0], info[1], info[2], info[3]]);
+    let blocked = t.sigmask >> (sig.max(1) - 1) & 1 != 0;
+    if t.pending.load(Ordering::Acquire) == 0 {
+        watchdog::kicked(t, gregs.rip);
+    } else if !blocked && action(t, sig).handler > SIG_IGN {
+        t.pending.store(0, Ordering::Release);
+        watchdog::signal_delivered(t);
+        record::bytes(t, Kind::Signal, flag::INEXACT, [sig as u32, 0], &info);
+        // SAFETY: as the caller's.
+        unsafe { interrupt(t, sig, &info, context, gregs, mask) };
     }
 }
 
@@ -156,6 +202,7 @@ pub fn end_by_signal(t: &mut Thread, sig: i32) -> ! {
         if header.kind == Kind::Exit {
             replay::take_words(t);
         }
+        t.process().entry().status.store(sig as u32, Ordering::Release);
         replay::end_of_log(t);
     }
     record::words(t, Kind::Exit, 0, &[sig as u64]);
@@ -216,31 +263,72 @@ pub fn boundary(t: &mut Thread) {
     while t.pending.load(Ordering::Acquire) != 0 {
         deliver_pending(t);
     }
-    if crate::watchdog::is_wanted(t) {
-        crate::watchdog::let_others_run(t);
+    if t.held != 0 {
+        deliver_held(t);
+    }
+    if watchdog::is_wanted(t) {
+        watchdog::let_others_run(t);
     }
 }
 
 fn deliver_pending(t: &mut Thread) {
     let info = t.pending_info;
+    t.pending.store(0, Ordering::Release);
+    watchdog::signal_delivered(t);
+    arrived(t, &info, 0);
+    apply_mask(t);
+}
+
+/// A signal has come to the guest: deliver it, keep it while it is blocked, or do what its
+/// action says.
+fn arrived(t: &mut Thread, info: &[u8; INFO_BYTES], flags: u8) {
     let sig = i32::from_le_bytes([info[0], info[1], info[2], info[3]]);
     let action = action(t, sig);
     let blocked = t.sigmask >> (sig - 1) & 1 != 0;
-    t.pending.store(0, Ordering::Release);
-    if blocked || action.handler <= SIG_IGN {
-        // The guest has blocked it, or changed its action, since it came: back to the kernel,
-        // which keeps it or does what the action says.
-        // SAFETY: a signal with its own siginfo, to this very thread.
-        unsafe {
-            let info = info.as_ptr();
-            sys!(libc::SYS_rt_tgsigqueueinfo, t.process().real_pid, t.real_tid, sig, info);
+    let kept_open = held_index(sig);
+    match (blocked, action.handler, kept_open) {
+        (false, 2.., _) => {
+            record::bytes(t, Kind::Signal, flags, [sig as u32, 0], info);
+            deliver(t, sig, info);
         }
-        apply_mask(t);
-        return;
+        (true, _, Some(index)) => {
+            t.held |= 1 << (sig - 1);
+            if let Some(held) = t.held_info.get_mut(index) {
+                *held = *info;
+            }
+        }
+        (false, SIG_IGN, Some(_)) => {}
+        (false, _, Some(_)) => end_by_signal(t, sig),
+        _ => {
+            // The guest has blocked it, or changed its action, since it came: back to the
+            // kernel, which keeps it or does what the action says.
+            // SAFETY: a signal with its own siginfo, to this very thread.
+            unsafe {
+                let info = info.as_ptr();
+                let pid = t.process().real_pid;
+                sys!(libc::SYS_rt_tgsigqueueinfo, pid, t.real_tid, sig, info);
+            }
+        }
     }
-    record::bytes(t, Kind::Signal, 0, [sig as u32, 0], &info);
-    deliver(t, sig, &info);
-    apply_mask(t);
+}
+
+/// Index in `held_info` of a signal that the kernel never blocks for the shim's sake.
+fn held_index(sig: i32) -> Option<usize> {
+    [libc::SIGBUS, libc::SIGSEGV, libc::SIGSYS].iter().position(|s| *s == sig)
+}
+
+/// Delivers what was held and is not blocked any more.
+fn deliver_held(t: &mut Thread) {
+    for sig in [libc::SIGBUS, libc::SIGSEGV, libc::SIGSYS] {
+        let bit = 1 << (sig - 1);
+        if t.held & bit != 0
+            && t.sigmask & bit == 0
+            && let Some(info) = held_index(sig).and_then(|i| t.held_info.get(i)).copied()
+        {
+            t.held &= !bit;
+            arrived(t, &info, 0);
+        }
+    }
 }
 
 fn replay_boundary(t: &mut Thread) {
@@ -266,6 +354,12 @@ fn replay_boundary(t: &mut Thread) {
             }
             Kind::Note => {
                 replay::take_words(t);
+            }
+            Kind::Preempt => {
+                // Somewhere before its next call; threads that wait for their turn see to it.
+                t.process().holder.store(t.real_tid as u32, Ordering::Relaxed);
+                t.process().preempt_due.store(1, Ordering::Release);
+                return;
             }
             _ => return,
         }

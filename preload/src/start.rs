@@ -155,6 +155,12 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             has_shared: false,
             trap_tsc: false,
             wanted: 0.into(),
+            seen_steps: 0.into(),
+            samples: 0,
+            sample_steps: 0,
+            sample_low: 0,
+            sample_high: 0,
+            preempt_due: 0.into(),
             grants: 0.into(),
             holder: (pid as u32).into(),
             turn: 0.into(),
@@ -192,7 +198,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     vdso::replace(special.get(..count).unwrap_or(&[]));
     signals::inherit(t);
     for sig in [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS] {
-        signals::install(sig as u64, 0);
+        signals::install(sig as u64, libc::SA_RESTART as u64);
     }
     if !random.is_null() {
         let mut bytes = [0u8; 16];

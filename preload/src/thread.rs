@@ -101,6 +101,14 @@ pub struct Thread {
     pub saved_mask: Option<u64>,
     /// The guest's alternate stack: address, flags, size.
     pub altstack: [u64; 3],
+    /// Signals that the shim keeps open at the kernel, sent to the guest while it blocked them.
+    pub held: u64,
+    /// Their siginfo: SIGBUS, SIGSEGV, SIGSYS.
+    pub held_info: [[u8; 128]; 3],
+    /// Id + 1 of the timer that looks after a queued signal; 0: none.
+    pub timer: i32,
+    /// A kick of the watchdog interrupted a call.
+    pub kicked: AtomicU32,
     /// The pending signal's siginfo.
     pub pending_info: [u8; 128],
     /// Next call must be repeated after a handler ran.

@@ -168,7 +168,10 @@ fn wait_turn(t: &Thread) {
         if p.turn.load(Ordering::Acquire) == t.ordinal {
             return;
         }
-        futex_wait(&p.turn_bell, bell, 1000, false);
+        futex_wait(&p.turn_bell, bell, PATIENCE_MS, false);
+        if p.preempt_due.load(Ordering::Acquire) != 0 {
+            watchdog::kick(p, p.holder.load(Ordering::Relaxed));
+        }
     }
 }
 

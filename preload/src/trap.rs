@@ -9,6 +9,7 @@
 
 use core::arch::global_asm;
 use core::mem::offset_of;
+use core::sync::atomic::Ordering;
 
 use crate::thread::{Regs, Thread, current, entry};
 
@@ -249,9 +250,16 @@ unsafe extern "C" {
 pub const RESTART: i64 = -512;
 
 /// A syscall that returns [`RESTART`] if a signal is pending or arrives before it starts.
-pub fn interruptible(nr: u64, args: &[u64; 6]) -> i64 {
-    // SAFETY: a syscall on behalf of the guest, with the guest's arguments.
-    unsafe { rr_call(nr, args.as_ptr()) }
+pub fn interruptible(t: &Thread, nr: u64, args: &[u64; 6]) -> i64 {
+    loop {
+        // SAFETY: a syscall on behalf of the guest, with the guest's arguments.
+        let ret = unsafe { rr_call(nr, args.as_ptr()) };
+        // The watchdog's signal found the thread in a call: not the guest's business.
+        let kicked = ret == -i64::from(libc::EINTR) && t.kicked.swap(0, Ordering::Relaxed) != 0;
+        if !kicked || t.pending.load(Ordering::Relaxed) != 0 {
+            return ret;
+        }
+    }
 }
 
 /// If a signal found `rip` before or at the syscall of [`interruptible`]: where to go instead.
@@ -342,11 +350,15 @@ pub unsafe extern "C" fn on_sigsys(sig: i32, info: *mut u8, context: *mut u8) {
     unsafe {
         let code = info.add(8).cast::<i32>().read();
         let gregs = context.add(uc::GREGS).cast::<Regs>();
+        let t = &mut *current();
         if code != SYS_USER_DISPATCH {
-            crate::signals::on_signal(sig, info, context);
+            if crate::watchdog::is_kick(info) {
+                crate::signals::on_kick(t, context);
+            } else {
+                crate::signals::on_signal(sig, info, context);
+            }
             return;
         }
-        let t = &mut *current();
         t.regs = *gregs;
         t.entry = entry::TRAP;
         (*gregs).rip = rr_trap_entry as *const () as u64;

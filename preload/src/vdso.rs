@@ -28,6 +28,11 @@ pub fn clock_gettime() -> Option<unsafe extern "C" fn(u64, *mut [u64; 2]) -> i32
     })
 }
 
+/// True for addresses in the moved vDSO.
+pub fn contains(addr: u64) -> bool {
+    addr.wrapping_sub(MOVED) < SPAN_MAX
+}
+
 /// Moves the vDSO found in the process's maps and puts the shim's copy in its place.
 pub fn replace(maps: &[Map]) {
     let Some(code) = maps.iter().find(|m| m.name == crate::maps::Name::Vdso) else { return };

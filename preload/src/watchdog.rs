@@ -10,10 +10,110 @@ use crate::sys::sys;
 use crate::thread::Thread;
 use crate::{arena, record, token};
 
-/// Called by a thread that has waited long for the token: the holder gives it up at its next
-/// call.
+/// si_code of the watchdog's own SIGSYS: negative, and none of the kernel's or libc's.
+const KICK: i32 = -77;
+/// si_code of a POSIX timer's signal.
+const SI_TIMER: i32 = -2;
+/// How long a queued signal may wait for the guest's next call, milliseconds.
+const SIGNAL_PATIENCE_MS: u64 = 20;
+/// Samples at nearly the same place after which a thread counts as spinning.
+const SPIN_SAMPLES: u32 = 5;
+/// How far apart the samples of a spinning thread may be, bytes.
+const SPIN_BYTES: u64 = 256;
+/// Samples after which a thread gives way in any case.
+const SAMPLES_MAX: u32 = 150;
+
+/// True for addresses where a thread is about to reach, or has just left, a call's boundary.
+pub fn ours(rip: u64) -> bool {
+    crate::trap::in_shim(rip) || crate::vdso::contains(rip) || crate::patch::contains(rip)
+}
+
+/// True for a SIGSYS of the watchdog's.
+///
+/// # Safety
+/// `info` must be a valid siginfo.
+pub unsafe fn is_kick(info: *const u8) -> bool {
+    // SAFETY: si_code is at 8, as the caller vouches.
+    matches!(unsafe { info.add(8).cast::<i32>().read() }, KICK | SI_TIMER)
+}
+
+/// Sends a thread of this process the watchdog's signal.
+pub fn kick(p: &Process, tid: u32) {
+    let mut info = [0i32; 32];
+    info[0] = libc::SIGSYS;
+    info[2] = KICK;
+    // SAFETY: own buffer; the thread belongs to this process.
+    unsafe { sys!(libc::SYS_rt_tgsigqueueinfo, p.real_pid, tid, libc::SIGSYS, info.as_ptr()) };
+}
+
+/// Called now and then by a thread that waits for the token: the holder gives it up at its next
+/// call; if it makes none, it is looked at.
 pub fn waited(p: &Process) {
-    p.wanted.store(1, Ordering::Release);
+    let steps = p.steps.load(Ordering::Relaxed);
+    let holder = p.holder.load(Ordering::Relaxed);
+    if p.wanted.swap(1, Ordering::AcqRel) != 0
+        && p.seen_steps.swap(steps, Ordering::Relaxed) == steps
+        && holder != 0
+    {
+        kick(p, holder);
+    }
+}
+
+/// The holder of the token was found at `rip` in the guest's code: if it spins, or has run very
+/// long, others get their turn here. Where exactly is not reproducible, and the log says so.
+pub fn kicked(t: &mut Thread, rip: u64) {
+    let p = t.process();
+    if p.wanted.load(Ordering::Relaxed) == 0
+        || p.holder.load(Ordering::Relaxed) != t.real_tid as u32
+    {
+        return;
+    }
+    let steps = p.steps.load(Ordering::Relaxed);
+    if p.sample_steps != steps {
+        p.sample_steps = steps;
+        (p.sample_low, p.sample_high, p.samples) = (rip, rip, 0);
+    }
+    p.sample_low = p.sample_low.min(rip);
+    p.sample_high = p.sample_high.max(rip);
+    p.samples += 1;
+    let spins = p.samples >= SPIN_SAMPLES && p.sample_high - p.sample_low <= SPIN_BYTES;
+    if spins || p.samples >= SAMPLES_MAX {
+        record::words(t, Kind::Preempt, 0, &[]);
+        change(t);
+        record::words(t, Kind::Preempt, flag::COMPLETES, &[]);
+    }
+}
+
+/// A signal was queued while the guest ran code of its own: a timer looks after it.
+pub fn signal_waits(t: &mut Thread) {
+    const SIGEV_THREAD_ID: i32 = 4;
+    let mut event = [0i32; 16];
+    // struct sigevent: value, signo, notify, tid.
+    event[2] = libc::SIGSYS;
+    event[3] = SIGEV_THREAD_ID;
+    event[4] = t.real_tid;
+    let ns = SIGNAL_PATIENCE_MS * 1_000_000;
+    // Again and again, for the thread may be in the shim at the moment.
+    let spec = [0u64, ns, 0, ns];
+    let mut id = 0i32;
+    // SAFETY: own buffers; the signal goes to this thread.
+    unsafe {
+        if t.timer == 0
+            && sys!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, event.as_ptr(), &raw mut id) == 0
+        {
+            t.timer = id + 1;
+            sys!(libc::SYS_timer_settime, id, 0, spec.as_ptr(), 0);
+        }
+    }
+}
+
+/// The queued signal has been delivered.
+pub fn signal_delivered(t: &mut Thread) {
+    if t.timer != 0 {
+        // SAFETY: a timer of the shim's own.
+        unsafe { sys!(libc::SYS_timer_delete, t.timer - 1) };
+        t.timer = 0;
+    }
 }
 
 /// True if the holder should let others run at this boundary.
@@ -28,29 +128,32 @@ pub fn is_wanted(t: &Thread) -> bool {
 
 /// At a call's end, when another thread has waited long: gives the token up and takes it again.
 pub fn let_others_run(t: &mut Thread) {
-    let p = t.process();
-    p.wanted.store(0, Ordering::Release);
-    let taken = if p.shares {
-        let header = arena::header();
-        header.shared_wanted.store(0, Ordering::Release);
-        header.shared_token.as_ptr()
-    } else {
-        p.token.as_ptr()
-    };
     // A body of two words reads as a call without arguments.
     record::words(t, Kind::Yield, flag::FAIRNESS, &[0, 0]);
+    change(t);
+    record::words(t, Kind::Yield, flag::FAIRNESS | flag::COMPLETES, &[0, 0]);
+}
+
+/// Gives the token up, sees to it that another thread has it, and takes it again.
+fn change(t: &mut Thread) {
+    let p = t.process();
+    let word = if p.shares {
+        let header = arena::header();
+        header.shared_wanted.store(0, Ordering::Release);
+        &header.shared_token
+    } else {
+        &p.token
+    };
+    p.wanted.store(0, Ordering::Release);
     token::give_up(t);
     for _ in 0..100 {
-        // SAFETY: the word lies in the process's block or the arena; sched_yield takes nothing.
-        unsafe {
-            if taken.read_volatile() != 0 {
-                break;
-            }
-            sys!(libc::SYS_sched_yield);
+        if word.load(Ordering::Relaxed) != 0 {
+            break;
         }
+        // SAFETY: sched_yield takes no argument.
+        unsafe { sys!(libc::SYS_sched_yield) };
     }
     token::take(t);
-    record::words(t, Kind::Yield, flag::FAIRNESS | flag::COMPLETES, &[0, 0]);
 }
 
 /// True if no process with this pid runs any more (it may still be a zombie).

@@ -48,7 +48,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     t.process().fds.to_entry(entry);
     entry.generation.fetch_add(1, Ordering::Relaxed);
     entry.holds_shared.store(t.process().has_shared.into(), Ordering::Release);
-    let name_len = Guest.string_len(plan.path, 4096).unwrap_or(0) as usize;
+    let name_len = name_len(&plan);
     let ret = match environment(t, plan.envp, name_len) {
         // SAFETY: the guest's path and argv, and an environment array in the thread's scratch.
         Some(envp) => unsafe {
@@ -61,6 +61,18 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     entry.state.store(proc_state::LIVE, Ordering::Release);
     record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
     ret
+}
+
+/// Length of the file name that the kernel puts on the new stack (AT_EXECFN): relative to a
+/// directory's descriptor it is `/dev/fd/N/path`.
+fn name_len(plan: &Plan) -> usize {
+    let len = Guest.string_len(plan.path, 4096).unwrap_or(0) as usize;
+    let absolute = Guest.u32(plan.path).unwrap_or(0) & 0xff == u32::from(b'/');
+    if absolute || plan.dirfd as i32 == libc::AT_FDCWD {
+        return len;
+    }
+    let digits = (plan.dirfd as u32).checked_ilog10().unwrap_or(0) as usize + 1;
+    b"/dev/fd/".len() + digits + if len > 0 { 1 + len } else { 0 }
 }
 
 /// Logs the call before it is made: if it succeeds, this image logs nothing more.
@@ -111,7 +123,8 @@ fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
         // SAFETY: NUL-terminated strings and NULL-terminated arrays that live until the exec.
         unsafe { sys!(libc::SYS_execve, name, argv, envp) };
     }
-    crate::sys::complain(&[b"rr-run: failed to execute ", &path, b" on replay\n"]);
+    let shown = path.get(..path_len).unwrap_or(&path);
+    crate::sys::complain(&[b"rr-run: failed to execute ", shown, b" on replay\n"]);
     crate::sys::die(125)
 }
 

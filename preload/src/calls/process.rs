@@ -5,8 +5,9 @@ use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, proc_state};
 use log_format::record::Kind;
+use log_format::table::Memory;
 
-use crate::sys::{sys, write_guest_u32};
+use crate::sys::{Guest, sys, write_guest_u32};
 use crate::thread::Thread;
 use crate::{arena, record, replay, token};
 
@@ -30,6 +31,7 @@ pub fn exit_thread(t: &mut Thread, code: u64) -> ! {
     }
     end(t, Kind::ThreadExit, code);
     p.threads -= 1;
+    end_robust_list(t);
     // What the kernel would do after the token is gone, and a joiner could see either way.
     if t.clear_tid != 0 && write_guest_u32(t.clear_tid, 0) {
         // SAFETY: wakes waiters of the guest's word, as the kernel does at a thread's end.
@@ -76,5 +78,44 @@ pub fn begin_thread(t: &mut Thread) {
         }
     } else {
         record::words(t, Kind::ThreadStart, 0, &[t.tid as u64]);
+    }
+}
+
+/// Marks the robust mutexes that an ending thread holds (set_robust_list(2)), which the kernel
+/// would do after the token is gone.
+fn end_robust_list(t: &Thread) {
+    const TID_MASK: u32 = 0x3fff_ffff;
+    const OWNER_DIED: u32 = 0x4000_0000;
+    const WAITERS: u32 = 0x8000_0000;
+    const ENTRIES_MAX: u32 = 2048;
+    let (mut head, mut len) = (0u64, 0u64);
+    // SAFETY: own buffers; the list is the calling thread's.
+    unsafe {
+        sys!(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len);
+        sys!(libc::SYS_set_robust_list, 0, 24);
+    }
+    let (Some(first), Some(offset)) = (Guest.u64(head), Guest.u64(head + 8)) else { return };
+    let mark = |entry: u64| {
+        let word = (entry & !1).wrapping_add(offset);
+        let Some(value) = Guest.u32(word) else { return };
+        if value & TID_MASK == t.tid as u32 {
+            write_guest_u32(word, value & WAITERS | OWNER_DIED);
+            if value & WAITERS != 0 {
+                // SAFETY: wakes one waiter of the guest's word.
+                unsafe { sys!(libc::SYS_futex, word, libc::FUTEX_WAKE, 1) };
+            }
+        }
+    };
+    let mut entry = first;
+    for _ in 0..ENTRIES_MAX {
+        if entry & !1 == head {
+            break;
+        }
+        let Some(next) = Guest.u64(entry & !1) else { break };
+        mark(entry);
+        entry = next;
+    }
+    if let Some(pending) = Guest.u64(head + 16).filter(|at| *at != 0) {
+        mark(pending);
     }
 }

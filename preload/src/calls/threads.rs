@@ -159,7 +159,10 @@ fn make_thread(
         c.clear_tid = wanted.child_tid;
     }
     c.tid = recorded.unwrap_or(0) as i32;
-    let kept = wanted.flags & !(PARENT_SETTID | CHILD_SETTID | CLONE_PIDFD | NAMESPACES);
+    let mut kept = wanted.flags & !(PARENT_SETTID | CHILD_SETTID);
+    if recorded.is_some() {
+        kept &= !(CLONE_PIDFD | NAMESPACES);
+    }
     let flags = kept | CHILD_CLEARTID | PARENT_SETTID;
     let kernel = [
         flags,
@@ -409,6 +412,8 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     t.real_tid = tid as i32;
     t.pending.store(0, Ordering::Relaxed);
     t.saved_mask = None;
+    t.held = 0;
+    t.timer = 0;
     let kind = t.starting;
     t.starting = 0;
     if kind == starting::THREAD {
