@@ -197,6 +197,10 @@ pub unsafe fn on_kick(t: &mut Thread, context: *mut u8) {
 
 /// Ends the process by a signal's default action.
 pub fn end_by_signal(t: &mut Thread, sig: i32) -> ! {
+    end_by(t, sig, 0)
+}
+
+fn end_by(t: &mut Thread, sig: i32, flags: u8) -> ! {
     if t.process().mode == Mode::Replay {
         let header = replay::peek(t);
         if header.kind == Kind::Exit {
@@ -205,7 +209,7 @@ pub fn end_by_signal(t: &mut Thread, sig: i32) -> ! {
         t.process().entry().status.store(sig as u32, Ordering::Release);
         replay::end_of_log(t);
     }
-    record::words(t, Kind::Exit, 0, &[sig as u64]);
+    record::words(t, Kind::Exit, flags, &[sig as u64]);
     let entry = t.process().entry();
     entry.status.store(sig as u32, Ordering::Release);
     entry.state.store(proc_state::EXITED, Ordering::Release);
@@ -298,7 +302,7 @@ fn arrived(t: &mut Thread, info: &[u8; INFO_BYTES], flags: u8) {
             }
         }
         (false, SIG_IGN, Some(_)) => {}
-        (false, _, Some(_)) => end_by_signal(t, sig),
+        (false, _, Some(_)) => end_by(t, sig, flag::KILLED),
         _ => {
             // The guest has blocked it, or changed its action, since it came: back to the
             // kernel, which keeps it or does what the action says.
@@ -345,6 +349,11 @@ fn replay_boundary(t: &mut Thread) {
                 cursor.bytes(&mut info);
                 replay::step(t);
                 deliver(t, sig, &info);
+            }
+            Kind::Exit if flags & flag::KILLED != 0 => {
+                let sig = replay::take_words(t) as u32;
+                t.process().entry().status.store(sig, Ordering::Release);
+                replay::end_of_log(t);
             }
             Kind::Yield if flags & flag::FAIRNESS != 0 => {
                 replay::take_words(t);

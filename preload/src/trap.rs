@@ -107,6 +107,8 @@ global_asm!(
     "lea r11, [rip + rr_raw_return]",
     "mov dword ptr gs:[{ENTRY}], {RAW}",
     "7:",
+    // The flags of the call before may still stand there (a trap keeps the direction flag).
+    "mov qword ptr gs:[{RFLAGS}], 0x202",
     "mov gs:[{RIP}], r11",
     "mov gs:[{RAX}], rax",
     "mov gs:[{RDI}], rdi",

@@ -85,6 +85,8 @@ pub mod flag {
     pub const INEXACT: u8 = 16;
     /// Yield: the token was given up because another thread waited long, not for the call.
     pub const FAIRNESS: u8 = 32;
+    /// Exit: by the default action of a signal that was sent, at the end of the call before.
+    pub const KILLED: u8 = 64;
 }
 
 /// Codes of a [`Kind::Note`].
