@@ -170,7 +170,7 @@ pub fn trap_tsc() {
 /// of rdtsc alone would be found by chance in any large program.
 pub fn has_rdtsc(start: u64, end: u64) -> bool {
     use core::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
     };
     const REACH: u64 = 24;
     // shl $32, %r64
@@ -182,14 +182,17 @@ pub fn has_rdtsc(start: u64, end: u64) -> bool {
             let block = _mm_loadu_si128(at as *const __m128i);
             let next = _mm_loadu_si128((at + 1) as *const __m128i);
             let first = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(0x0f)));
-            first & _mm_movemask_epi8(_mm_cmpeq_epi8(next, _mm_set1_epi8(0x31)))
+            let rdtsc = _mm_cmpeq_epi8(next, _mm_set1_epi8(0x31));
+            let rdtscp = _mm_cmpeq_epi8(next, _mm_set1_epi8(0x01));
+            first & _mm_movemask_epi8(_mm_or_si128(rdtsc, rdtscp))
         };
         while hits != 0 {
             let found = at + u64::from(hits.trailing_zeros());
             hits &= hits - 1;
             // SAFETY: below `end`, as the loop's condition leaves REACH bytes.
             let code = unsafe { core::slice::from_raw_parts(found as *const u8, REACH as usize) };
-            if code.windows(4).any(shift) {
+            let reads = matches!(code, [0x0f, 0x31, ..] | [0x0f, 0x01, 0xf9, ..]);
+            if reads && code.windows(4).any(shift) {
                 return true;
             }
         }
