@@ -125,10 +125,6 @@ impl Case {
     }
 
     /// Options of rr-run for the recording.
-    pub(crate) fn record_args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Case {
-        self.record_args.extend(args.into_iter().map(str::to_owned));
-        self
-    }
 
     /// Runs on a terminal, at which these lines are typed, each after the guest fell silent.
     pub(crate) fn types(mut self, keys: impl IntoIterator<Item = &'static str>) -> Case {
