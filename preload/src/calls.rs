@@ -5,6 +5,7 @@ pub mod exec;
 pub mod memory;
 pub mod process;
 pub mod state;
+pub mod sysv;
 pub mod threads;
 pub mod time;
 
@@ -38,6 +39,8 @@ pub fn own(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
         libc::SYS_rseq => simple(t, row, args, |_| -i64::from(libc::ENOSYS)),
         libc::SYS_getrandom => state::getrandom(t, row, args),
         libc::SYS_mmap => memory::mmap(t, row, args),
+        libc::SYS_shmat => sysv::attach(t, row, args),
+        libc::SYS_shmdt => sysv::detach(t, row, args),
         _ => generic(t, row, args),
     };
     Outcome::Returns(ret)

@@ -94,6 +94,16 @@ impl Cursor {
         Some(Header::from_word(word))
     }
 
+    /// The first ten words of the next record, left in place, if they lie in one slot.
+    pub fn ahead(&mut self) -> Option<[u64; 10]> {
+        const AHEAD_BYTES: usize = 80;
+        if !self.fill() || self.len - self.pos < AHEAD_BYTES {
+            return None;
+        }
+        // SAFETY: as many bytes are left in the slot.
+        Some(unsafe { self.base.add(self.pos).cast::<[u64; 10]>().read_unaligned() })
+    }
+
     /// The next eight bytes; 0 at the end of the log.
     pub fn word(&mut self) -> u64 {
         let mut bytes = [0; 8];

@@ -78,6 +78,8 @@ pub struct Process {
     pub writer: Writer,
     /// Reads on replay.
     pub cursor: Cursor,
+    /// Attached System V segments.
+    pub attached: crate::calls::sysv::Attached,
     /// What each fd of the session's stdin, stdout, stderr is; see `fds`.
     pub fds: crate::fds::Fds,
     /// Actions of signals 1 to 64 as the guest set them.

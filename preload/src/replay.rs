@@ -45,6 +45,17 @@ pub fn expect_call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> (i64, Extras) 
     consume(t, header, row, args)
 }
 
+/// Result, and length of the first buffer, of the call at the head; None if another record is
+/// there.
+pub fn peek_result(t: &mut Thread, row: &Row, args: &[u64; 6]) -> Option<(i64, u64)> {
+    let header = head(t, u32::from(row.nr), args);
+    let words = t.process().cursor.ahead()?;
+    let [_, call, ret] = *words.first_chunk()?;
+    let (nargs, nbufs) = ((call >> 16) as u8, (call >> 24) as u16);
+    let len = if nbufs > 0 { *words.get(3 + usize::from(nargs))? & 0xffff_ffff } else { 0 };
+    (header.kind == Kind::Call && call as u16 == row.nr).then_some((ret as i64, len))
+}
+
 /// Consumes the record that stands before an exec.
 pub fn expect_attempt(t: &mut Thread, row: &Row, args: &[u64; 6]) -> (i64, Extras) {
     let header = head(t, u32::from(row.nr), args);

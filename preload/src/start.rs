@@ -169,6 +169,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             writer: Writer::new(env.proc),
             cursor: Cursor::new(env.proc),
             fds: Fds::from_entry(entry, |fd| sys!(libc::SYS_fcntl, fd, libc::F_GETFD) >= 0),
+            attached: [(0, 0); crate::calls::sysv::ATTACHED_MAX],
             actions: [SigAction::default(); 65],
         });
         let xmask = signals::detect_xstate();

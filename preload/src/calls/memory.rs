@@ -150,20 +150,29 @@ unsafe fn anonymous_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offs
 
 /// A writable shared mapping: of a file of the replay's own, which stands for the recorded inode
 /// in all of its processes and begins with the copy's content.
-unsafe fn shared_copy(
-    at: u64,
-    len: u64,
-    prot: u64,
-    place: u64,
-    fd: i64,
-    offset: u64,
-    id: &FileId,
-) -> i64 {
+fn shared_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offset: u64, id: &FileId) -> i64 {
     let mut name = [0; files::NAME_BYTES];
     if !files::shared_name(id, &mut name) {
         return -i64::from(libc::ENOENT);
     }
+    map_shared_file(&name, at, len, prot, place, offset, id.size, Some(fd))
+}
+
+/// Maps the replay's own file `name` shared at `at`; a new one begins with the first `size`
+/// bytes of `content`.
+#[expect(clippy::too_many_arguments, reason = "the parts of one mapping")]
+pub fn map_shared_file(
+    name: &[u8; files::NAME_BYTES],
+    at: u64,
+    len: u64,
+    prot: u64,
+    place: u64,
+    offset: u64,
+    size: u64,
+    content: Option<i64>,
+) -> i64 {
     let end = (offset + len).next_multiple_of(4096);
+    let place = if place == 0 { MAP_FIXED_NOREPLACE } else { place };
     // SAFETY: a NUL-terminated name of ours; the caller's place is free or to be replaced. The
     // shared token keeps other processes of the replay out.
     unsafe {
@@ -172,14 +181,14 @@ unsafe fn shared_copy(
         if file < 0 {
             return file;
         }
-        let size = sys!(libc::SYS_lseek, file, 0, libc::SEEK_END) as u64;
+        let before = sys!(libc::SYS_lseek, file, 0, libc::SEEK_END) as u64;
         let mut from = 0u64;
-        while size == 0 && from < id.size {
-            if sys!(libc::SYS_sendfile, file, fd, &raw mut from, id.size - from) <= 0 {
+        while let Some(content) = content.filter(|_| before == 0 && from < size) {
+            if sys!(libc::SYS_sendfile, file, content, &raw mut from, size - from) <= 0 {
                 break;
             }
         }
-        if end > size.max(from) {
+        if end > before.max(from) {
             sys!(libc::SYS_ftruncate, file, end);
         }
         let ret = sys!(libc::SYS_mmap, at, len, prot, MAP_SHARED | place, file, offset);
