@@ -17,6 +17,7 @@
 pub mod audit;
 pub mod cli;
 pub mod decode;
+pub mod doctor;
 pub mod error;
 pub mod launch;
 pub mod log;
