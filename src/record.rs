@@ -1,7 +1,8 @@
 //! Recording: a guest with its processes, from start to manifest.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
+mod children;
+
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,15 +10,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use log_format::arena::{Mode, ROOT_KEY, option, proc_state, stop};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use nix::sys::resource::Resource;
+
+use children::Children;
+pub use children::ring_at_end;
 
 use crate::error::{Error, Result};
-use crate::launch::spawn::{Signals, Spawn, spawn, turn_aslr_off};
+use crate::launch::spawn::{Spawn, raise_file_limit, turn_aslr_off};
 use crate::launch::{elf, environment, setup, shim};
 use crate::log::drain::{Drain, Limits};
-use crate::log::map::{ArenaMap, ring, wait};
+use crate::log::map::{ArenaMap, wait};
 use crate::log::table::Table;
 use crate::session::manifest::{ByteText, Entropy, Manifest, Options, Program, Status, Time};
 use crate::session::{self, Store, facts, finish};
@@ -68,6 +70,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let (filename, mut program) = program(&guest.command)?;
     let cwd = program.cwd.as_path().to_owned();
     let git = facts::git(&cwd);
+    let file_limit = raise_file_limit()?;
     let shim = shim::install()?;
     let seed = setup::seed(guest.seed.as_deref())?;
     let started_ns = setup::now_ns();
@@ -124,9 +127,9 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let arena = Arc::new(setup.create()?);
     let mut drain = Drain::new(arena.clone(), &dir, recording.limits)?;
     drain.provide_slots()?;
-    let mut children = Children::start(&filename, guest, &manifest, &shim, &arena_path, &arena)?;
+    let start = spawn_of(&filename, &manifest.program, &shim, &arena_path, file_limit)?;
+    let mut children = Children::start(&start, &arena)?;
     let ended = follow(&mut drain, &mut children, &arena, recording.linger);
-    children.signals.forward_to_none();
     drain.finish();
     let (stopped, failure) = drain.stopped();
     let reason = ended.or_else(|| stop_reason(stopped, failure));
@@ -170,6 +173,7 @@ const ASLR_WARNING: &str = "address space randomisation can't be turned off here
 /// The program can't be run.
 pub fn run_seeded(guest: &Guest) -> Result<u8> {
     let (filename, program) = program(&guest.command)?;
+    let file_limit = raise_file_limit()?;
     let shim = shim::install()?;
     let scratch = scratch_dir()?;
     let arena_path = scratch.path().join(session::ARENA);
@@ -186,8 +190,8 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
         until_step: 0,
     };
     let arena = Arc::new(setup.create()?);
-    let manifest = Manifest { program, ..Manifest::default() };
-    let mut children = Children::start(&filename, guest, &manifest, &shim, &arena_path, &arena)?;
+    let start = spawn_of(&filename, &program, &shim, &arena_path, file_limit)?;
+    let mut children = Children::start(&start, &arena)?;
     let mut table = Table::default();
     loop {
         let seen = arena.header().doorbell.load(Ordering::Acquire);
@@ -198,7 +202,6 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
             table.remove(&arena, index);
         }
         if let Some(status) = children.root_status() {
-            children.signals.forward_to_none();
             return Ok(exit_code(status));
         }
         wait(&arena.header().doorbell, seen, TICK);
@@ -229,6 +232,24 @@ pub fn scratch_dir() -> Result<tempfile::TempDir> {
     builder().tempdir().map_err(Error::io("create a temporary directory"))
 }
 
+/// How the root is started while it is recorded: as the user's shell would have.
+fn spawn_of(
+    filename: &OsStr,
+    program: &Program,
+    shim: &Path,
+    arena: &Path,
+    file_limit: Option<(Resource, u64, u64)>,
+) -> Result<Spawn> {
+    let argv = program.argv.iter().map(|arg| environment::c_string(arg.0.clone()));
+    Ok(Spawn {
+        filename: environment::c_string(filename.as_bytes())?,
+        argv: argv.collect::<Result<_>>()?,
+        env: environment::guest(&program.env, filename, shim, arena)?,
+        rlimits: file_limit.into_iter().collect(),
+        replay: None,
+    })
+}
+
 /// The file name for execve, and what the manifest says of the program.
 fn program(command: &[OsString]) -> Result<(OsString, Program)> {
     let name = command.first().ok_or_else(|| Error::Usage("there is no program".into()))?;
@@ -249,78 +270,6 @@ fn program(command: &[OsString]) -> Result<(OsString, Program)> {
         rlimits: facts::rlimits(),
     };
     Ok((found.into_os_string(), program))
-}
-
-/// The root guest and what the host knows of its descendants' ends.
-struct Children {
-    root: Pid,
-    signals: Signals,
-    /// Wait statuses by pid, of the root and of orphans that the host has adopted.
-    statuses: HashMap<i32, i32>,
-}
-
-impl Children {
-    fn start(
-        filename: &OsString,
-        guest: &Guest,
-        manifest: &Manifest,
-        shim: &Path,
-        arena_path: &Path,
-        arena: &Arc<ArenaMap>,
-    ) -> Result<Children> {
-        // Orphans become the host's children instead of init's, so that their ends are seen.
-        let _ = nix::sys::prctl::set_child_subreaper(true);
-        let signals = Signals::take(true, || {})?;
-        let argv = guest.command.iter().map(|arg| environment::c_string(arg.as_bytes()));
-        let start = Spawn {
-            filename: environment::c_string(filename.as_bytes())?,
-            argv: argv.collect::<Result<_>>()?,
-            env: environment::guest(&manifest.program.env, filename, shim, arena_path)?,
-            replay: None,
-        };
-        let root = spawn(&start, &signals)?;
-        signals.forward_to(root);
-        ring_at_end(root, arena.clone())?;
-        Ok(Children { root, signals, statuses: HashMap::new() })
-    }
-
-    /// Notes all processes that have ended.
-    fn reap(&mut self) {
-        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            match status {
-                WaitStatus::Exited(pid, code) => {
-                    self.statuses.insert(pid.as_raw(), (code & 0xff) << 8);
-                }
-                WaitStatus::Signaled(pid, signal, core) => {
-                    let status = signal as i32 | if core { 0x80 } else { 0 };
-                    self.statuses.insert(pid.as_raw(), status);
-                }
-                WaitStatus::StillAlive => return,
-                _ => {}
-            }
-        }
-    }
-
-    fn root_status(&self) -> Option<i32> {
-        self.statuses.get(&self.root.as_raw()).copied()
-    }
-}
-
-/// Rings the doorbell when a child of this process has ended, without waiting for it.
-///
-/// # Errors
-/// The system's.
-pub fn ring_at_end(pid: Pid, arena: Arc<ArenaMap>) -> Result<()> {
-    let thread = std::thread::Builder::new().name("root's end".into());
-    let waits = move || {
-        if let Some(pid) = rustix::process::Pid::from_raw(pid.as_raw()) {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while waitid(WaitId::Pid(pid), options).is_err_and(|e| e == rustix::io::Errno::INTR) {}
-        }
-        ring(&arena.header().doorbell);
-    };
-    thread.spawn(waits).map_err(Error::io("start a thread"))?;
-    Ok(())
 }
 
 /// Drains until all guests have ended, or the root and the time to linger; why it was cut short.

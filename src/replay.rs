@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use divergence::{Report, What};
 
 use crate::error::{Error, Result};
-use crate::launch::spawn::{Recorded, Signals, Spawn, spawn, turn_aslr_off};
+use crate::launch::spawn::{Recorded, Signals, Spawn, raise_file_limit, spawn, turn_aslr_off};
 use crate::launch::{environment, setup, shim};
 use crate::log::feed::Feed;
 use crate::log::map::{ArenaMap, ring, wait};
@@ -102,6 +102,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(session: &'a Session, replaying: &'a Replaying) -> Result<Run<'a>> {
         let manifest = session.manifest();
+        // The guest's own limits are the recorded ones.
+        raise_file_limit()?;
         let shim = shim::install()?;
         let scratch = scratch_dir()?;
         let files_dir = scratch.path().join("files");
@@ -147,11 +149,8 @@ impl<'a> Run<'a> {
             filename: environment::c_string(start.filename.into_encoded_bytes())?,
             argv: strings.collect::<Result<_>>()?,
             env,
-            replay: Some(Recorded {
-                cwd: cwd.to_owned(),
-                umask: manifest.program.umask,
-                rlimits: rlimits(manifest),
-            }),
+            rlimits: rlimits(manifest),
+            replay: Some(Recorded { cwd: cwd.to_owned(), umask: manifest.program.umask }),
         };
         let root = match &replaying.gdb {
             Some(arguments) => gdb::start(&start, scratch.path(), options.trap_tsc, arguments)?,

@@ -7,10 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use log_format::arena::ARENA_BYTES;
 use nix::sys::personality::{self, Persona};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask};
 use nix::unistd::Pid;
@@ -26,6 +27,8 @@ pub struct Spawn {
     pub argv: Vec<CString>,
     /// Environment.
     pub env: Vec<CString>,
+    /// Resource limits that the guest gets: which, soft, hard.
+    pub rlimits: Vec<(Resource, u64, u64)>,
     /// On replay: what the recording had.
     pub replay: Option<Recorded>,
 }
@@ -37,8 +40,26 @@ pub struct Recorded {
     pub cwd: PathBuf,
     /// File mode creation mask.
     pub umask: u32,
-    /// Resource limits: which, soft, hard.
-    pub rlimits: Vec<(Resource, u64, u64)>,
+}
+
+/// Lets this process write files as large as an arena, whatever `ulimit -f` says for the guest;
+/// the limit that the guest is to get.
+///
+/// # Errors
+/// [`Error::Machine`] if the hard limit is too low.
+pub fn raise_file_limit() -> Result<Option<(Resource, u64, u64)>> {
+    let which = Resource::RLIMIT_FSIZE;
+    let Ok((soft, hard)) = getrlimit(which) else { return Ok(None) };
+    if soft == hard && soft == RLIM_INFINITY {
+        return Ok(None);
+    }
+    if hard < ARENA_BYTES as u64 || setrlimit(which, hard, hard).is_err() {
+        return Err(Error::Machine {
+            doing: "create the memory shared with the program".into(),
+            reason: format!("files may have {hard} bytes at most here (ulimit -Hf)"),
+        });
+    }
+    Ok(Some((which, soft, hard)))
 }
 
 /// Turns address space randomisation off for programs started by this thread; false if the
@@ -63,10 +84,8 @@ pub fn spawn(spawn: &Spawn, signals: &Signals) -> Result<Pid> {
     let (argv, envp) = (pointers(&spawn.argv), pointers(&spawn.env));
     let (argv_at, envp_at) = (argv.as_ptr() as usize, envp.as_ptr() as usize);
     let filename_at = spawn.filename.as_ptr() as usize;
-    let (umask, rlimits) = match &spawn.replay {
-        Some(recorded) => (Some(recorded.umask), recorded.rlimits.clone()),
-        None => (None, Vec::new()),
-    };
+    let umask = spawn.replay.as_ref().map(|recorded| recorded.umask);
+    let rlimits = spawn.rlimits.clone();
     let replay = spawn.replay.is_some();
     let signals = signals.original.clone();
     // The name given here is never executed: the closure executes the program itself, because
@@ -122,8 +141,34 @@ struct Original {
     ignored: Vec<Signal>,
 }
 
+/// Whether this process was started with SIGPIPE ignored.
+static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before `main`: Rust's runtime ignores SIGPIPE, and what it was before is the guest's.
+// SAFETY: the section holds addresses of functions that the loader calls with (argc, argv, envp),
+// which a function without parameters may be given; this one needs nothing to be set up.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
+
+extern "C" fn note_sigpipe() {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action the call only writes the present one to `now`, which has room
+    // for it; all zeros are a valid sigaction.
+    let ignored = unsafe {
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    };
+    SIGPIPE_IGNORED.store(ignored, Ordering::Relaxed);
+}
+
 impl Original {
     fn restore(&self) {
+        if SIGPIPE_IGNORED.load(Ordering::Relaxed) {
+            let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+            // SAFETY: ignoring runs no code of ours.
+            let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+        }
         for signal in HANDLED {
             let handler = match self.ignored.contains(&signal) {
                 true => SigHandler::SigIgn,

@@ -1,10 +1,14 @@
 //! What a replay writes to stdout and stderr, in the recorded order.
 
+use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use log_format::arena::OUTPUT_BYTES;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::map::{ArenaMap, ring};
 
@@ -24,8 +28,8 @@ pub struct Output {
     which: u32,
     left: u64,
     padding: u64,
-    /// A closed pipe is not written to again.
-    closed: [bool; 2],
+    /// Stdout and stderr, without a buffer; a closed pipe is not written to again.
+    to: [Option<File>; 2],
     buf: Vec<u8>,
 }
 
@@ -34,7 +38,10 @@ impl Output {
     pub fn new(arena: Arc<ArenaMap>, holes: &[u64]) -> Output {
         let mut holes = holes.to_vec();
         holes.sort_unstable();
-        Output { arena, holes, which: 0, left: 0, padding: 0, closed: [false; 2], buf: Vec::new() }
+        let out = std::io::stdout().as_fd().try_clone_to_owned();
+        let err = std::io::stderr().as_fd().try_clone_to_owned();
+        let to = [out.ok().map(File::from), err.ok().map(File::from)];
+        Output { arena, holes, which: 0, left: 0, padding: 0, to, buf: Vec::new() }
     }
 
     /// Copies what is there.
@@ -94,19 +101,27 @@ impl Output {
     }
 
     fn put(&mut self) {
-        let done = match self.which {
-            STDERR if self.closed[1] => return,
-            STDERR => std::io::stderr().write_all(&self.buf),
-            _ if self.closed[0] => return,
-            _ => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&self.buf).and_then(|()| out.flush())
-            }
-        };
-        if let Err(e) = done
-            && e.kind() != ErrorKind::WouldBlock
+        let to = &mut self.to[usize::from(self.which == STDERR)];
+        if let Some(file) = to
+            && write_all(file, &self.buf).is_err()
         {
-            self.closed[usize::from(self.which == STDERR)] = true;
+            *to = None;
         }
     }
+}
+
+/// Writes everything, also to a descriptor that somebody has made non-blocking.
+fn write_all(to: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(&*to, PollFlags::OUT)];
+                let _ = poll(&mut fds, None);
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) fn start(
         let found = facts::RLIMITS.into_iter().find(|(resource, _)| *resource == wanted);
         found.map_or("", |(_, name)| name)
     };
-    let limits = recorded.iter().flat_map(|r| &r.rlimits);
+    let limits = spawn.rlimits.iter();
     let plan = Plan {
         filename: ByteText(spawn.filename.as_bytes().to_vec()),
         argv: texts(&spawn.argv),

@@ -40,6 +40,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, ": {}", report.program)?;
     match &report.recorded {
+        Some(step) if report.what == What::Until => writeln!(out, "  next: {}", step.text)?,
         Some(step) => writeln!(out, "  recorded: {}", step.text)?,
         None => writeln!(out, "  recorded: nothing; the log ends before")?,
     }
