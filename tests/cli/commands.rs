@@ -161,7 +161,7 @@ fn a_session_travels_as_one_file() {
     let dir = recorded("clocks", &[]);
     let recorded = works(&rr_run(dir.path(), &["--replay"]));
     let packed = dir.path().join("packed").display().to_string();
-    works(&rr_run(dir.path(), &["pack", "-f", &packed]));
+    works(&rr_run(dir.path(), &["pack", "--to", &packed]));
     let other = place();
     works(&rr_run(other.path(), &["unpack", &packed]));
     drop(dir);
