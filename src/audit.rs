@@ -17,6 +17,9 @@ pub mod report;
 pub mod runs;
 pub mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 
 /// Where a difference between two runs comes from.

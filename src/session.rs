@@ -15,6 +15,8 @@ pub mod hashes;
 pub mod manifest;
 pub mod pack;
 mod recover;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod store;
 pub mod verify;
 

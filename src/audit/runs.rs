@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -57,12 +57,12 @@ pub fn record(store: &Store, plan: &Plan) -> Result<Vec<Session>> {
     (1..=plan.runs).map(|n| record_one(store, plan, &format!("{stamp}-audit-{n}"))).collect()
 }
 
-fn record_one(store: &Store, plan: &Plan, name: &str) -> Result<Session> {
+fn record_one(store: &Store, plan: &Plan, name: &str, messages: &mut File) -> Result<Session> {
     let stdin = match &plan.stdin {
         Some(path) => Stdio::from(File::open(path).map_err(Error::file("read", path))?),
         None => Stdio::null(),
     };
-    let mut messages = scratch()?;
+    let used = messages.stream_position().map_err(Error::io("use a temporary file"))?;
     Command::new(&plan.exe)
         .arg("record")
         .arg("-o")
@@ -73,13 +73,13 @@ fn record_one(store: &Store, plan: &Plan, name: &str) -> Result<Session> {
         .args(&plan.command)
         .stdin(stdin)
         .stdout(Stdio::null())
-        .stderr(clone(&messages)?)
+        .stderr(clone(messages)?)
         .status()
         .map_err(Error::file("execute", &plan.exe))?;
     let undecided = |reason: String| Error::Undecided { what: format!("run {name}"), reason };
     let session = match Session::open(&store.dir().join(name)) {
         Ok(session) => session,
-        Err(_) => return Err(undecided(text(&mut messages)?)),
+        Err(_) => return Err(undecided(text(messages, used)?)),
     };
     match &session.manifest().status {
         Status::Complete => Ok(session),
@@ -106,7 +106,7 @@ pub fn replay(exe: &Path, session: &Session) -> Result<Replayed> {
         .status()
         .map_err(Error::file("execute", exe))?;
     let divergence = fs::read(&json).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let message = text(&mut err)?;
+    let message = text(&mut err, 0)?;
     let outputs = [Output::captured("stdout", out)?, Output::captured("stderr", err)?];
     Ok(Replayed { code: status.code(), outputs, divergence, message })
 }
@@ -119,10 +119,10 @@ fn clone(file: &File) -> Result<File> {
     file.try_clone().map_err(Error::io("open a temporary file"))
 }
 
-/// The beginning of a file as text, on one line.
-fn text(file: &mut File) -> Result<String> {
+/// What a file has from an offset, or the beginning of that, as text on one line.
+fn text(file: &mut File, from: u64) -> Result<String> {
     let reading = || Error::io("read a temporary file");
-    file.rewind().map_err(reading())?;
+    file.seek(SeekFrom::Start(from)).map_err(reading())?;
     let mut bytes = Vec::new();
     file.take(MESSAGE_BYTES).read_to_end(&mut bytes).map_err(reading())?;
     let text = String::from_utf8_lossy(&bytes);

@@ -26,9 +26,8 @@ pub fn draw(nodes: &[Node]) -> Vec<String> {
         .map(|node| {
             open.resize(node.depth + 1, false);
             let mut line = String::new();
-            for depth in 1..=node.depth {
-                let more = open[depth];
-                line.push_str(match (depth == node.depth, more) {
+            for (depth, more) in open.iter().enumerate().skip(1) {
+                line.push_str(match (depth == node.depth, *more) {
                     (true, true) => "├─ ",
                     (true, false) => "└─ ",
                     (false, true) => "│  ",

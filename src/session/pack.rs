@@ -262,4 +262,48 @@ mod tests {
             let _ = extract(&bytes[..len], Path::new("a.rrpack"), &inside);
         }
     }
+
+    #[test]
+    fn a_packed_session_comes_back_with_the_files_it_used() {
+        use crate::session::manifest::{ByteText, File as Mapped};
+        use crate::session::sample::{Log, session};
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(&dir.path().join("one"))).unwrap();
+        let mut log = Log::default();
+        log.clock(1).stdout(0, b"hi").exit(0);
+        let original = session(&store, "a", &[(1, log)]);
+        let used = dir.path().join("library.so");
+        fs::write(&used, b"content").unwrap();
+        let mut manifest = original.manifest().clone();
+        let path = ByteText::from(&used);
+        let blake3 = blake3_of(&used).unwrap();
+        manifest.files.push(Mapped { path, identity: 0xab, size: 7, blake3, ..Mapped::default() });
+        crate::session::write_manifest(original.dir(), &manifest).unwrap();
+        let original = Session::open(original.dir()).unwrap();
+
+        let file = dir.path().join("a.rrpack");
+        let packed = pack(&original, &file, false).unwrap();
+        assert_eq!((packed.added, packed.missing.len()), (1, 0));
+        assert!(pack(&original, &file, false).is_err(), "an existing file is not replaced");
+
+        let other = Store::new(Some(&dir.path().join("two"))).unwrap();
+        let back = unpack(&other, &file, None).unwrap();
+        let back = Session::open(&back).unwrap();
+        assert_eq!(back.manifest().processes, original.manifest().processes);
+        assert!(back.manifest().files[0].kept);
+        assert_eq!(fs::read(back.dir().join("files/00000000000000ab")).unwrap(), b"content");
+        assert!(matches!(unpack(&other, &file, None), Err(Error::SessionExists { .. })));
+        assert!(unpack(&other, &file, Some("../b")).is_err());
+        unpack(&other, &file, Some("b")).unwrap();
+
+        // Damage anywhere leaves nothing behind.
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        fs::write(&file, &bytes).unwrap();
+        assert!(unpack(&other, &file, Some("c")).is_err());
+        let left = fs::read_dir(other.dir()).unwrap().count();
+        assert_eq!(left, 2, "only the two sessions are there");
+    }
 }

@@ -207,3 +207,76 @@ fn keys(session: &Path) -> Result<Vec<u64>> {
     keys.dedup();
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::frames::log_path;
+    use crate::session::Store;
+    use crate::session::sample::{Log, session};
+
+    fn sample(store: &Store, name: &str) -> Session {
+        let mut log = Log::default();
+        for i in 0..10 {
+            log.clock(i);
+        }
+        log.exit(0);
+        session(store, name, &[(1, log.clone()), (2, log)])
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(dir.path())).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_whole_session_is_whole() {
+        let (_keep, store) = store();
+        let report = verify(&sample(&store, "a")).unwrap();
+        assert!(report.is_whole() && report.remarks.is_empty(), "{report:?}");
+        assert_eq!(report.events(), 22);
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_found() {
+        let (_keep, store) = store();
+        let session = sample(&store, "a");
+        let path = log_path(session.dir(), session.manifest().processes[0].key, 0);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bad = whole.clone();
+            bad[at] ^= 0x55;
+            fs::write(&path, &bad).unwrap();
+            assert!(!verify(&session).unwrap().is_whole(), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            let report = verify(&session).unwrap();
+            assert!(!report.is_whole(), "cut at {at}");
+            // The other process is not touched.
+            assert_eq!(report.processes[1].events, 11);
+        }
+    }
+
+    #[test]
+    fn logs_without_a_manifest_can_be_read() {
+        let (_keep, store) = store();
+        let session = sample(&store, "a");
+        fs::write(session.dir().join("manifest.json"), b"{").unwrap();
+        assert!(Session::open(session.dir()).is_err());
+        let report = verify_logs(session.dir()).unwrap();
+        assert_eq!((report.processes.len(), report.events()), (2, 22));
+    }
+
+    #[test]
+    fn a_stray_log_and_wrong_sums_are_found() {
+        let (_keep, store) = store();
+        let session = sample(&store, "a");
+        let mut manifest = session.manifest().clone();
+        manifest.processes.pop();
+        crate::session::write_manifest(session.dir(), &manifest).unwrap();
+        let report = verify(&Session::open(session.dir()).unwrap()).unwrap();
+        let problems = report.problems.join("\n");
+        assert!(problems.contains("not in the manifest"), "{problems}");
+        assert!(problems.contains("22 events in all, 11 by process"), "{problems}");
+    }
+}
