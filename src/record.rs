@@ -4,7 +4,7 @@ mod children;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -111,7 +111,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         eprintln!("rr-run: {ASLR_WARNING}");
     }
     session::write_manifest(&dir, &manifest)?;
-    let arena_path = dir.join(session::ARENA);
+    let arena_path = arena_file(&dir)?;
     let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };
     let setup = setup::Setup {
         mode: Mode::Record,
@@ -146,7 +146,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     };
     let written = session::write_manifest(&dir, &manifest);
     if written.is_ok() {
-        let _ = std::fs::remove_file(&arena_path);
+        session::remove_arena(&dir);
     }
     let loaded = drained.contains_key(&ROOT_KEY) || stopped != stop::NO;
     if !loaded {
@@ -215,6 +215,27 @@ fn option_bits(guest: &Guest) -> u32 {
         | when(guest.trap_tsc, option::TRAP_TSC)
 }
 
+/// Path for a session's arena: in memory if there is room, with a link to it in the session, for
+/// every page of a file on disk would be written out and given back.
+fn arena_file(dir: &Path) -> Result<PathBuf> {
+    let link = dir.join(session::ARENA);
+    let Some(memory) = roomy_memory() else { return Ok(link) };
+    let name = format!("{}{:x}-{:x}", session::ARENA_PREFIX, std::process::id(), setup::now_ns());
+    let path = memory.join(name);
+    std::os::unix::fs::symlink(&path, &link).map_err(Error::file("create", &link))?;
+    Ok(path)
+}
+
+/// The memory file system, if it has room for a busy session.
+fn roomy_memory() -> Option<&'static Path> {
+    const ROOM_BYTES_MIN: u64 = 512 << 20;
+    let memory = Path::new(session::MEMORY);
+    let room = nix::sys::statvfs::statvfs(memory).ok()?;
+    let writable = nix::unistd::access(memory, nix::unistd::AccessFlags::W_OK).is_ok();
+    let bytes = u64::from(room.blocks_available()) * u64::from(room.fragment_size());
+    (writable && bytes >= ROOM_BYTES_MIN).then_some(memory)
+}
+
 /// A private directory for an arena that is not part of a session.
 ///
 /// # Errors
@@ -226,6 +247,10 @@ pub fn scratch_dir() -> Result<tempfile::TempDir> {
         builder.prefix("rr-run-");
         builder
     };
+    let memory = roomy_memory().and_then(|dir| builder().tempdir_in(dir).ok());
+    if let Some(made) = memory {
+        return Ok(made);
+    }
     if let Some(made) = runtime.and_then(|dir| builder().tempdir_in(dir).ok()) {
         return Ok(made);
     }

@@ -24,6 +24,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use std::os::unix::ffi::OsStrExt;
+
 use crate::error::{Error, Result};
 use crate::log::Events;
 pub use manifest::{Manifest, Process, Status};
@@ -35,6 +37,26 @@ pub const MANIFEST: &str = "manifest.json";
 pub const LOCK: &str = "lock";
 /// Name of the arena while recording.
 pub const ARENA: &str = "arena";
+
+/// The memory file system, where arenas are if there is room.
+pub(crate) const MEMORY: &str = "/dev/shm";
+/// How the names of arenas there begin.
+pub(crate) const ARENA_PREFIX: &str = "rr-run-";
+
+/// Removes a session's arena, and the file in memory that it may link to.
+pub(crate) fn remove_arena(dir: &Path) {
+    let path = dir.join(ARENA);
+    let ours = |target: &PathBuf| {
+        let name =
+            target.file_name().is_some_and(|n| n.as_bytes().starts_with(ARENA_PREFIX.as_bytes()));
+        name && target.parent() == Some(Path::new(MEMORY))
+    };
+    if let Some(target) = fs::read_link(&path).ok().filter(ours) {
+        let _ = fs::remove_file(target);
+    }
+    let _ = fs::remove_file(&path);
+}
+
 /// Largest manifest that is read, bytes.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 

@@ -63,7 +63,7 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
     manifest.exit_code = manifest.wait_status.map(crate::record::exit_code);
     manifest.status = Status::CutShort { reason: "rr-run was killed".into() };
     write_manifest(dir, &manifest)?;
-    let _ = fs::remove_file(&path);
+    super::remove_arena(dir);
     drop(held);
     Ok(manifest)
 }
