@@ -54,7 +54,11 @@ pub struct Replayed {
 pub fn record(store: &Store, plan: &Plan) -> Result<Vec<Session>> {
     let stamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let stamp = stamp.replace(['-', ':'], "");
-    (1..=plan.runs).map(|n| record_one(store, plan, &format!("{stamp}-audit-{n}"))).collect()
+    // One file for all runs' messages: programs look at the attributes of their standard error.
+    let mut messages = scratch()?;
+    (1..=plan.runs)
+        .map(|n| record_one(store, plan, &format!("{stamp}-audit-{n}"), &mut messages))
+        .collect()
 }
 
 fn record_one(store: &Store, plan: &Plan, name: &str, messages: &mut File) -> Result<Session> {
