@@ -133,8 +133,9 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     drain.finish();
     let (stopped, failure) = drain.stopped();
     let reason = ended.or_else(|| stop_reason(stopped, failure));
-    let drained = drain.into_drained();
-    finish::fill(&mut manifest, &dir, &drained, &children.statuses);
+    let collected = drain.into_collected();
+    let loaded = collected.drained.contains_key(&ROOT_KEY) || stopped != stop::NO;
+    finish::fill(&mut manifest, &dir, collected, &children.statuses);
     let status = children.root_status().unwrap_or_default();
     let code = exit_code(status);
     manifest.wait_status = Some(status);
@@ -148,7 +149,6 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     if written.is_ok() {
         session::remove_arena(&dir);
     }
-    let loaded = drained.contains_key(&ROOT_KEY) || stopped != stop::NO;
     if !loaded {
         return Err(Error::Machine {
             doing: format!("record {}", Path::new(&filename).display()),

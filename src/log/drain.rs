@@ -9,7 +9,7 @@ use log_format::arena::{SLOT_COUNT, proc_state, slot_state, stop};
 
 use super::chunk::{Encoder, Place};
 use super::map::{ArenaMap, ring};
-use super::scan::Scan;
+use super::scan::{Scan, SeenFile};
 use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -68,6 +68,31 @@ impl Drained {
     }
 }
 
+/// All that was recorded.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Processes by key.
+    pub drained: BTreeMap<u64, Drained>,
+    /// Files that they mapped or executed, by identity.
+    pub files: BTreeMap<u64, SeenFile>,
+}
+
+impl Collected {
+    /// Adds a process. Its files go to those of all, because most processes of a session use
+    /// the same.
+    pub fn add(&mut self, key: u64, mut drained: Drained) {
+        take_files(&mut self.files, &mut drained.scan);
+        self.drained.insert(key, drained);
+    }
+}
+
+fn take_files(files: &mut BTreeMap<u64, SeenFile>, scan: &mut Scan) {
+    for (identity, file) in scan.files.drain() {
+        let flags = file.id.flags;
+        files.entry(identity).or_insert(file).id.flags |= flags;
+    }
+}
+
 /// Moves slots into the session's files.
 pub struct Drain {
     arena: Arc<ArenaMap>,
@@ -76,8 +101,8 @@ pub struct Drain {
     encoder: Encoder,
     /// Slots that have disk space: those below this number.
     allocated: u32,
-    /// Processes seen so far, by key.
-    drained: BTreeMap<u64, Drained>,
+    /// Processes seen so far, and the files of those that have ended.
+    collected: Collected,
     /// Guests alive.
     pub table: Table,
     raw: Vec<u8>,
@@ -96,7 +121,7 @@ impl Drain {
             limits,
             encoder: Encoder::new(limits.compress).map_err(Error::io("set up compression"))?,
             allocated: 0,
-            drained: BTreeMap::new(),
+            collected: Collected::default(),
             table: Table::default(),
             raw: Vec::new(),
             failure: None,
@@ -104,8 +129,8 @@ impl Drain {
     }
 
     /// Goes on from what a killed host had written.
-    pub fn resume(&mut self, drained: BTreeMap<u64, Drained>) {
-        self.drained = drained;
+    pub fn resume(&mut self, collected: Collected) {
+        self.collected = collected;
     }
 
     /// Gives guests free slots, so that there are always some ready.
@@ -172,9 +197,12 @@ impl Drain {
         }
     }
 
-    /// What was recorded of each process, by key.
-    pub fn into_drained(self) -> BTreeMap<u64, Drained> {
-        self.drained
+    /// What was recorded.
+    pub fn into_collected(mut self) -> Collected {
+        for drained in self.collected.drained.values_mut() {
+            take_files(&mut self.collected.files, &mut drained.scan);
+        }
+        self.collected
     }
 
     /// Why recording stopped, if it did: one of `log_format::arena::stop`'s values and, for a
@@ -246,6 +274,9 @@ impl Drain {
         drained.exited = exited;
         // Logged, and killed before it could say so: no hole.
         drained.hole = pending.filter(|n| !exited && drained.scan.last_output != Some(*n));
+        if let Some(drained) = self.collected.drained.get_mut(&key) {
+            take_files(&mut self.collected.files, &mut drained.scan);
+        }
     }
 
     fn process(&mut self, key: u64, index: Option<usize>) -> &mut Drained {
@@ -253,7 +284,7 @@ impl Drain {
         let entry = entry.filter(|e| e.key.load(Ordering::Acquire) == key);
         let session = &self.session;
         let fresh = || Drained::new(Writer::new(session, key), Scan::default());
-        let drained = self.drained.entry(key).or_insert_with(fresh);
+        let drained = self.collected.drained.entry(key).or_insert_with(fresh);
         if let Some(entry) = entry
             && drained.pid == 0
         {
@@ -289,10 +320,10 @@ impl Drain {
         let limits = self.limits;
         let total: u64 = match limits.size_bytes_max {
             0 => 0,
-            _ => self.drained.values().map(|d| d.writer.stored_bytes).sum(),
+            _ => self.collected.drained.values().map(|d| d.writer.stored_bytes).sum(),
         };
         self.process(place.key, Some(proc));
-        let Some(drained) = self.drained.get_mut(&place.key) else { return };
+        let Some(drained) = self.collected.drained.get_mut(&place.key) else { return };
         // Not next: a slot that was written before the host was killed, or one behind a gap.
         // Broken: a killed host left a damaged file, behind which nothing can be read.
         let next = place.seq == drained.writer.frames && !drained.scan.broken;

@@ -27,8 +27,10 @@ pub struct Scan {
     pub notes: BTreeMap<&'static str, u64>,
     /// Files mapped or executed, by identity.
     pub files: HashMap<u64, SeenFile>,
-    /// Arguments of the last program executed.
-    pub argv: Vec<Vec<u8>>,
+    /// Arguments of each program executed, in order.
+    pub programs: Vec<Vec<Vec<u8>>>,
+    /// Children by key: how many programs had been executed when they were created.
+    pub children: HashMap<u64, usize>,
     /// Arguments of an exec that was begun: the program's if an image starts next.
     exec_argv: Option<Vec<Vec<u8>>>,
     /// Pid, parent's key and ordinal, of the first start.
@@ -199,7 +201,7 @@ impl Scan {
         if record.header.kind == Kind::Start && self.start.is_some() {
             self.execs += 1;
             if let Some(argv) = self.exec_argv.take() {
-                self.argv = argv;
+                self.programs.push(argv);
             }
         }
         for buf in call.bufs().flatten().filter(|b| b.dir == Dir::Extra) {
@@ -207,6 +209,11 @@ impl Scan {
                 extra::FILE => self.file(buf.bytes),
                 extra::OUTPUT => {
                     self.last_output = buf.bytes.first_chunk().map(|w| u64::from_le_bytes(*w));
+                }
+                extra::CHILD => {
+                    if let Some(word) = buf.bytes.first_chunk() {
+                        self.children.insert(u64::from_le_bytes(*word), self.programs.len());
+                    }
                 }
                 extra::START if self.start.is_none() => self.start = start(buf.bytes),
                 _ => {}

@@ -11,7 +11,7 @@ use log_format::record::file_identity;
 use super::hashes::Hashes;
 use super::manifest::{ByteText, Counts, File, Manifest, Process};
 use crate::launch::environment::path;
-use crate::log::drain::Drained;
+use crate::log::drain::{Collected, Drained};
 use crate::log::scan::SeenFile;
 
 /// `log_format::record::FileId::flags`.
@@ -24,14 +24,15 @@ const SYSTEM: [&str; 6] = ["/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc
 pub fn fill(
     manifest: &mut Manifest,
     session: &Path,
-    drained: &BTreeMap<u64, Drained>,
+    Collected { drained, files: seen }: Collected,
     statuses: &HashMap<i32, i32>,
 ) {
+    let drained = &drained;
     manifest.processes = processes(manifest, drained, statuses);
     manifest.counts = counts(drained);
     manifest.output_holes = drained.values().filter_map(|d| d.hole).collect();
     manifest.output_holes.sort_unstable();
-    manifest.files = files(manifest, session, drained);
+    manifest.files = files(manifest, session, seen);
     for d in drained.values().filter(|d| d.scan.broken) {
         let warning = format!("the log of process {} makes no sense at some point", d.pid);
         manifest.warnings.push(warning);
@@ -48,17 +49,13 @@ fn processes(
         .map(|(key, d)| {
             let place = place(*key, drained);
             let id = place.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
-            let mut argv: Vec<ByteText> = d.scan.argv.iter().cloned().map(ByteText).collect();
-            if argv.is_empty() {
-                argv = inherited_argv(*key, manifest, drained);
-            }
             let process = Process {
                 id,
                 key: *key,
                 parent_key: d.parent_key,
                 ordinal: d.ordinal,
                 pid: d.pid,
-                argv,
+                argv: argv(*key, usize::MAX, manifest, drained),
                 execs: d.scan.execs,
                 wait_status: d.scan.exit.or_else(|| statuses.get(&d.pid).copied()),
                 complete: d.exited && d.scan.exit.is_some() && d.dropped == 0,
@@ -90,19 +87,24 @@ fn place(key: u64, drained: &BTreeMap<u64, Drained>) -> Vec<u32> {
     place
 }
 
-/// A process that executed nothing runs its nearest ancestor's program.
-fn inherited_argv(
-    key: u64,
+/// Arguments of the last of the first `limit` programs that a process executed. One that had
+/// executed none then ran the program that its parent ran when it was created.
+fn argv(
+    mut key: u64,
+    mut limit: usize,
     manifest: &Manifest,
     drained: &BTreeMap<u64, Drained>,
 ) -> Vec<ByteText> {
-    let mut at = key;
+    // As in `place`, a damaged log may go round.
     for _ in 0..drained.len() {
-        let Some(d) = drained.get(&at) else { break };
-        if !d.scan.argv.is_empty() {
-            return d.scan.argv.iter().cloned().map(ByteText).collect();
+        let Some(d) = drained.get(&key) else { break };
+        let programs = d.scan.programs.get(..limit).unwrap_or(&d.scan.programs);
+        if let Some(last) = programs.last() {
+            return last.iter().cloned().map(ByteText).collect();
         }
-        at = d.parent_key;
+        let parent = drained.get(&d.parent_key);
+        limit = parent.and_then(|p| p.scan.children.get(&key).copied()).unwrap_or(0);
+        key = d.parent_key;
     }
     manifest.program.argv.clone()
 }
@@ -124,12 +126,7 @@ fn counts(drained: &BTreeMap<u64, Drained>) -> Counts {
     counts
 }
 
-fn files(manifest: &mut Manifest, session: &Path, drained: &BTreeMap<u64, Drained>) -> Vec<File> {
-    let mut seen: BTreeMap<u64, SeenFile> = BTreeMap::new();
-    for (identity, file) in drained.values().flat_map(|d| &d.scan.files) {
-        let one = seen.entry(*identity).or_insert_with(|| file.clone());
-        one.id.flags |= file.id.flags;
-    }
+fn files(manifest: &mut Manifest, session: &Path, seen: BTreeMap<u64, SeenFile>) -> Vec<File> {
     let mut hashes = Hashes::load(session.parent().unwrap_or(session));
     let mut files: Vec<File> = seen
         .into_values()

@@ -1,6 +1,6 @@
 //! Completing a session whose host was killed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::manifest::{Manifest, Process, Status};
 use super::{ARENA, finish, lock, read_manifest, write_manifest};
 use crate::error::{Error, Result};
 use crate::log::Events;
-use crate::log::drain::{Drain, Drained, Limits};
+use crate::log::drain::{Collected, Drain, Drained, Limits};
 use crate::log::frames::Frames;
 use crate::log::map::ArenaMap;
 use crate::log::scan::{Scan, start_of};
@@ -40,24 +40,24 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
         size_bytes_max: 0,
     };
     let path = dir.join(ARENA);
-    let mut drained = written(dir)?;
+    let mut collected = written(dir)?;
     match ArenaMap::open(&path) {
         Ok(arena) => {
             let mut drain = Drain::new(Arc::new(arena), dir, limits)?;
             // Guests that still run and wait for the host go on unrecorded.
             drain.stop(stop::HOST_GONE);
-            drain.resume(drained);
+            drain.resume(collected);
             drain.finish();
             if let (_, Some(failure)) = drain.stopped() {
                 let source = std::io::Error::other(failure.to_owned());
                 return Err(Error::io("complete the killed recording")(source));
             }
-            drained = drain.into_drained();
+            collected = drain.into_collected();
         }
         // The log files are all there is.
         Err(e) => manifest.warnings.push(format!("failed to {e}")),
     }
-    finish::fill(&mut manifest, dir, &drained, &HashMap::new());
+    finish::fill(&mut manifest, dir, collected, &HashMap::new());
     let root = manifest.processes.iter().find(|p| p.key == ROOT_KEY);
     manifest.wait_status = root.and_then(|p| p.wait_status);
     manifest.exit_code = manifest.wait_status.map(crate::record::exit_code);
@@ -69,8 +69,8 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
 }
 
 /// What log files are there.
-fn written(dir: &Path) -> Result<BTreeMap<u64, Drained>> {
-    let mut all = BTreeMap::new();
+fn written(dir: &Path) -> Result<Collected> {
+    let mut all = Collected::default();
     for key in keys(dir)? {
         let mut scan = Scan::default();
         let (writer, done) = Writer::resume(dir, key, |raw| scan.feed(raw));
@@ -79,7 +79,7 @@ fn written(dir: &Path) -> Result<BTreeMap<u64, Drained>> {
             Err(Error::Damaged { .. } | Error::SessionNewer { .. }) => scan.broken = true,
             Err(e) => return Err(e),
         }
-        all.insert(key, Drained::new(writer, scan));
+        all.add(key, Drained::new(writer, scan));
     }
     Ok(all)
 }
