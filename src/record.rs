@@ -41,6 +41,8 @@ pub struct Guest {
     pub entropy: Entropy,
     /// Which clock it sees.
     pub time: Time,
+    /// Where a frozen clock stands: wall clock and monotonic clock, nanoseconds; now by default.
+    pub frozen_at: Option<(u64, u64)>,
     /// Trap and log `rdtsc`.
     pub trap_tsc: bool,
 }
@@ -74,7 +76,8 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let shim = shim::install()?;
     let seed = setup::seed(guest.seed.as_deref())?;
     let started_ns = setup::now_ns();
-    let frozen_mono_ns = setup::monotonic_ns();
+    let (frozen_ns, frozen_mono_ns) =
+        guest.frozen_at.unwrap_or_else(|| (started_ns, setup::monotonic_ns()));
     let dir = store.create(recording.name.as_deref(), &filename)?;
     let Some(_lock) = session::lock(&dir)? else {
         return Err(Error::SessionBusy { name: dir.display().to_string() });
@@ -97,6 +100,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
             linger_seconds: recording.linger.as_secs_f64(),
             strict: recording.strict,
             trap_tsc: guest.trap_tsc,
+            frozen_ns,
             frozen_mono_ns,
             aslr_off,
         },
@@ -118,6 +122,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         options,
         seed,
         started_ns,
+        frozen_ns,
         frozen_mono_ns,
         files_dir: &dir.join("files"),
         shim: &shim,
@@ -183,7 +188,8 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
         options: option_bits(guest),
         seed: setup::seed(guest.seed.as_deref())?,
         started_ns: setup::now_ns(),
-        frozen_mono_ns: setup::monotonic_ns(),
+        frozen_ns: guest.frozen_at.map_or_else(setup::now_ns, |at| at.0),
+        frozen_mono_ns: guest.frozen_at.map_or_else(setup::monotonic_ns, |at| at.1),
         files_dir: scratch.path(),
         shim: &shim,
         path: &arena_path,

@@ -122,6 +122,7 @@ impl<'a> Run<'a> {
                 | bit(options.trap_tsc, option::TRAP_TSC),
             seed: seed(session)?,
             started_ns: manifest.started_ns,
+            frozen_ns: options.frozen_ns,
             frozen_mono_ns: options.frozen_mono_ns,
             files_dir: &files_dir,
             shim: &shim,

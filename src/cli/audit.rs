@@ -105,6 +105,11 @@ impl Audit {
                 options.extend([name.into(), value.into()]);
             }
         }
+        if self.time == Some(Time::Frozen) {
+            // At one time in all runs, else the clock would be a difference again.
+            let at = format!("{},{}", setup::now_ns(), setup::monotonic_ns());
+            options.extend(["--frozen-at".into(), at.into()]);
+        }
         let seed = match &self.seed {
             Some(seed) => seed.clone(),
             None => setup::seed(None)?.iter().map(|b| format!("{b:02x}")).collect(),

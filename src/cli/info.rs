@@ -212,7 +212,11 @@ fn counts(page: &mut Page, manifest: &Manifest, seen: Option<&Seen>) {
     let counts = &manifest.counts;
     page.line(
         "events",
-        format!("{} in {} processes", count(counts.events), manifest.processes.len()),
+        format!(
+            "{} in {}",
+            count(counts.events),
+            units::plural(manifest.processes.len(), "process", "processes")
+        ),
     );
     let ratio = match counts.stored_bytes {
         0 => String::new(),

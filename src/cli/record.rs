@@ -55,6 +55,9 @@ struct Guest {
     /// Which clock the program sees
     #[arg(long, value_name = "CLOCK", default_value = "real")]
     time: Time,
+    /// Where a frozen clock stands: wall clock and monotonic clock, nanoseconds [default: now]
+    #[arg(long, value_name = "NS,NS", hide = true, value_parser = two_numbers)]
+    frozen_at: Option<(u64, u64)>,
     /// Trap and log rdtsc, for programs that read it themselves (slower clocks)
     #[arg(long)]
     trap_tsc: bool,
@@ -104,9 +107,16 @@ impl Guest {
             seed: self.seed,
             entropy: self.entropy,
             time: self.time,
+            frozen_at: self.frozen_at,
             trap_tsc: self.trap_tsc,
         }
     }
+}
+
+/// Two numbers with a comma between them.
+fn two_numbers(text: &str) -> Result<(u64, u64), String> {
+    let numbers = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    numbers.ok_or_else(|| "two numbers are needed, with a comma between them".to_owned())
 }
 
 /// Bytes of a size such as `500M`; K, M, G, T are powers of 1024.

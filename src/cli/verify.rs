@@ -59,9 +59,12 @@ fn print(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
     for problem in &report.problems {
         writeln!(out, "damaged: {problem}")?;
     }
-    let (processes, files) = (report.processes.len(), report.files);
-    let events = units::count(report.events());
-    let what = format!("{processes} processes, {events} events, {files} kept files");
+    let what = [
+        units::plural(report.processes.len(), "process", "processes"),
+        units::plural(report.events() as usize, "event", "events"),
+        units::plural(report.files, "kept file", "kept files"),
+    ]
+    .join(", ");
     if report.is_whole() {
         writeln!(out, "whole: {what}")
     } else {

@@ -18,8 +18,10 @@ pub struct Setup<'a> {
     pub options: u32,
     /// Seed of all randomness.
     pub seed: [u8; 32],
-    /// Start of the recording, nanoseconds since the epoch; also the frozen wall clock.
+    /// Start of the recording, nanoseconds since the epoch.
     pub started_ns: u64,
+    /// Frozen wall clock, nanoseconds since the epoch.
+    pub frozen_ns: u64,
     /// Frozen monotonic clock, nanoseconds.
     pub frozen_mono_ns: u64,
     /// Directory of kept files.
@@ -46,7 +48,7 @@ impl Setup<'_> {
         header.options.store(self.options, Ordering::Relaxed);
         header.host_pid.store(std::process::id() as i32, Ordering::Relaxed);
         header.started_ns.store(self.started_ns, Ordering::Relaxed);
-        header.frozen_ns.store(self.started_ns, Ordering::Relaxed);
+        header.frozen_ns.store(self.frozen_ns, Ordering::Relaxed);
         header.frozen_mono_ns.store(self.frozen_mono_ns, Ordering::Relaxed);
         header.until_step.store(self.until_step, Ordering::Relaxed);
         for (to, from) in header.seed.iter().zip(self.seed) {

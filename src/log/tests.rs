@@ -159,6 +159,7 @@ fn session(dir: &Path) -> Arc<ArenaMap> {
         options: 0,
         seed: [0; 32],
         started_ns: 0,
+        frozen_ns: 0,
         frozen_mono_ns: 0,
         files_dir: dir,
         shim: Path::new("/s"),

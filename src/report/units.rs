@@ -34,6 +34,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// `1 process`, `2 processes`, `0 files`.
+pub fn plural(n: usize, one: &str, many: &str) -> String {
+    format!("{} {}", count(n as u64), if n == 1 { one } else { many })
+}
+
 /// Nanoseconds since the epoch as `2026-11-23T01:35:53Z`; `-` for 0.
 pub fn time(ns: u64) -> String {
     if ns == 0 {

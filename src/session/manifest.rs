@@ -90,7 +90,10 @@ pub struct Options {
     pub strict: bool,
     /// `rdtsc` was trapped and logged.
     pub trap_tsc: bool,
-    /// Monotonic clock of `time: frozen`, nanoseconds; its wall clock is `started_ns`.
+    /// Wall clock of `time: frozen`, nanoseconds since the epoch.
+    #[serde(default)]
+    pub frozen_ns: u64,
+    /// Monotonic clock of `time: frozen`, nanoseconds.
     pub frozen_mono_ns: u64,
     /// Address space randomisation was off, as an exact process replay needs.
     pub aslr_off: bool,

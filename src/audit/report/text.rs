@@ -8,7 +8,7 @@ use super::{Audit, Run, SessionDiff};
 use crate::audit::Source;
 use crate::audit::compare::Bytes;
 use crate::audit::walk::{Found, Line};
-use crate::report::units::{clip, count};
+use crate::report::units::{clip, count, plural};
 
 /// Longest line of an event shown in an audit, characters.
 const EVENT_WIDTH: usize = 160;
@@ -221,8 +221,8 @@ pub(super) fn run_text(reference: &str, run: &Run) -> String {
             let (a, b) = &blame.nearest;
             say!(
                 out,
-                "    {name}: {} events in process {}",
-                count(blame.count),
+                "    {name}: {} in process {}",
+                plural(blame.count as usize, "event", "events"),
                 blame.first.process
             );
             say!(out, "      - {} {}", a.step, clip(&a.text, EVENT_WIDTH));
