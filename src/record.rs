@@ -238,7 +238,7 @@ fn roomy_memory() -> Option<&'static Path> {
     let memory = Path::new(session::MEMORY);
     let room = nix::sys::statvfs::statvfs(memory).ok()?;
     let writable = nix::unistd::access(memory, nix::unistd::AccessFlags::W_OK).is_ok();
-    let bytes = u64::from(room.blocks_available()) * u64::from(room.fragment_size());
+    let bytes = room.blocks_available() * room.fragment_size();
     (writable && bytes >= ROOM_BYTES_MIN).then_some(memory)
 }
 

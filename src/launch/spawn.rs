@@ -183,8 +183,42 @@ impl Original {
 }
 
 /// Signals whose treatment the host changes for itself.
-const HANDLED: [Signal; 5] =
-    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
+const HANDLED: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCHLD,
+];
+
+/// Signals that a thread of the host waits for.
+const WAITED: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Waits for a signal of this set; and whether the terminal sent it, to the guest too.
+fn next_signal(waited: &SigSet) -> Option<(Signal, bool)> {
+    loop {
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: both pointers are valid for the call; all zeros are a valid siginfo.
+        let (got, code) = unsafe {
+            let got = libc::sigwaitinfo(waited.as_ref(), info.as_mut_ptr());
+            (got, info.assume_init().si_code)
+        };
+        match Signal::try_from(got) {
+            Ok(signal) => return Some((signal, code == libc::SI_KERNEL)),
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
 
 /// The host's own treatment of signals.
 pub struct Signals {
@@ -196,9 +230,9 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over signals. While recording, the terminal sends SIGINT and SIGQUIT to the guest
-    /// as well, so the host ignores them, and passes SIGTERM and SIGHUP on. Otherwise (`forward`
-    /// is false) the signals are only noted, for [`Signals::got`], and `noted` is called.
+    /// Takes over signals. While recording (`forward`) the host passes them on to the guest, but
+    /// for those of the terminal, which the guest gets as well. On replay those that would end
+    /// this process are noted for [`Signals::got`], and `noted` is called.
     ///
     /// To be called before other threads start, which inherit the mask.
     ///
@@ -215,11 +249,7 @@ impl Signals {
                 ignored.push(signal);
             }
         }
-        let mut waited = SigSet::empty();
-        waited.add(Signal::SIGTERM);
-        waited.add(Signal::SIGHUP);
-        waited.add(Signal::SIGINT);
-        waited.add(Signal::SIGQUIT);
+        let waited: SigSet = WAITED.into_iter().collect();
         let mut mask = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&waited), Some(&mut mask)).map_err(failed)?;
         let guest = Arc::new(AtomicI32::new(0));
@@ -228,13 +258,13 @@ impl Signals {
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
-                while let Ok(signal) = waited.wait() {
+                while let Some((signal, from_terminal)) = next_signal(&waited) {
                     let pid = to.load(Ordering::Acquire);
-                    let terminal = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
-                    if forward && pid > 0 && !terminal {
+                    if forward && pid > 0 && !from_terminal {
                         let _ = kill(Pid::from_raw(pid), signal);
                     }
-                    if !forward {
+                    let ends = !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2);
+                    if !forward && ends {
                         last.store(signal as i32, Ordering::Release);
                         noted();
                     }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use log_format::arena::{self, ROOT_KEY, SLOT_BYTES, proc_state, slot_state};
 use log_format::record::{Header, Kind};
 
 use super::drain::{Drain, Limits};
-use super::map::{ArenaMap, ring};
+use super::map::{ArenaMap, ring, wait};
 use super::reader::Events;
 use crate::error::{Error, Result};
 use crate::launch::setup::Setup;
@@ -191,7 +192,9 @@ fn a_guest_killed_anywhere_leaves_all_it_had_committed() {
         let shim = Shim::new(arena.clone(), 1 + dice.roll(500));
         let writer = std::thread::spawn(move || shim.run(300));
         while !writer.is_finished() {
+            let seen = arena.header().doorbell.load(Ordering::Acquire);
             drain.round();
+            wait(&arena.header().doorbell, seen, Duration::from_millis(1));
         }
         let committed = writer.join().unwrap();
         drain.finish();
@@ -234,7 +237,8 @@ fn a_killed_host_is_made_up_for_when_the_session_is_opened() {
             let path = |n| super::frames::log_path(dir.path(), ROOT_KEY, n);
             if let Some(last) = (0..50).map(path).take_while(|p| p.exists()).last() {
                 let bytes = std::fs::read(&last).unwrap();
-                std::fs::write(&last, [&bytes[..], &bytes[..bytes.len().min(40)]].concat()).unwrap();
+                std::fs::write(&last, [&bytes[..], &bytes[..bytes.len().min(40)]].concat())
+                    .unwrap();
             }
         }
         let committed = committed_in(&arena);
@@ -363,7 +367,9 @@ fn a_session_at_its_size_limit_ends_clearly() {
     let shim = Shim::new(arena.clone(), 4000);
     let writer = std::thread::spawn(move || shim.run(2000));
     while !writer.is_finished() {
+        let seen = arena.header().doorbell.load(Ordering::Acquire);
         drain.round();
+        wait(&arena.header().doorbell, seen, Duration::from_millis(1));
     }
     drain.finish();
     assert_eq!(drain.stopped().0, arena::stop::SIZE_LIMIT);

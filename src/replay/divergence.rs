@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::log::map::ArenaMap;
 use crate::log::scan::file_id;
 use crate::session::Session;
+use crate::session::manifest::ByteText;
 
 /// Events shown before the one that differs.
 const BEFORE: usize = 10;
@@ -96,9 +97,9 @@ pub struct Bytes {
     /// Offset in the buffer of the first byte shown.
     pub shown_from: u64,
     /// Recorded bytes.
-    pub recorded: Vec<u8>,
+    pub recorded: ByteText,
     /// The replay's.
-    pub actual: Vec<u8>,
+    pub actual: ByteText,
 }
 
 /// One difference in an argument.
@@ -297,8 +298,8 @@ impl Report {
         self.bytes = Some(Bytes {
             offset,
             shown_from: from as u64,
-            recorded: cut(recorded, 0),
-            actual: cut(&actual, at as usize),
+            recorded: ByteText(cut(recorded, 0)),
+            actual: ByteText(cut(&actual, at as usize)),
         });
     }
 

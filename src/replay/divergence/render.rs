@@ -86,7 +86,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 /// The bytes of both sides: as text if they are, else in hex.
 fn bytes(both: &Bytes, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  first difference at byte {} of the buffer", both.offset)?;
-    for (name, bytes) in [("recorded", &both.recorded), ("replayed", &both.actual)] {
+    for (name, bytes) in [("recorded", &both.recorded.0), ("replayed", &both.actual.0)] {
         match readable(bytes) {
             Some(text) => writeln!(out, "  {name} from byte {}: {text:?}", both.shown_from)?,
             None => {
@@ -116,12 +116,13 @@ fn readable(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::manifest::ByteText;
 
     #[test]
     fn bytes_are_shown_as_text_or_hex() {
         let show = |recorded: &[u8], actual: &[u8]| {
             let mut out = String::new();
-            let (recorded, actual) = (recorded.to_vec(), actual.to_vec());
+            let (recorded, actual) = (ByteText(recorded.to_vec()), ByteText(actual.to_vec()));
             bytes(&Bytes { offset: 12, shown_from: 10, recorded, actual }, &mut out).unwrap();
             out
         };
