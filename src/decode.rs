@@ -116,10 +116,25 @@ impl<'a> View<'a> {
             let value = if ret <= ERESTARTSYS { "?" } else { "-1" };
             return format!("{value} {name} ({meaning})");
         }
+        if let Some(flags) = self.flags_of_result(ret as u32) {
+            return format!("{} (flags {flags})", text::hex(ret as u64));
+        }
         match self.row.map_or(Ret::Int, |row| row.ret) {
             Ret::Int | Ret::Fd => ret.to_string(),
             Ret::Addr | Ret::Hex => text::hex(ret as u64),
         }
+    }
+
+    /// The flags that fcntl gives for some commands.
+    fn flags_of_result(&self, ret: u32) -> Option<String> {
+        const F_GETFD: u64 = 1;
+        const F_GETFL: u64 = 3;
+        let set = match self.args[1] {
+            F_GETFD if ret != 0 => FlagSet::FdFlags,
+            F_GETFL => FlagSet::Open,
+            _ => return None,
+        };
+        (self.row?.name == "fcntl").then(|| text::flags(set, ret))
     }
 
     /// What rr-run knows of the call beyond its arguments.

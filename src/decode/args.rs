@@ -41,6 +41,10 @@ impl View<'_> {
                 let strings = self.bufs_of(i).map(|b| text::quoted(without_nul(b.bytes), max));
                 Some(text::list(strings, items))
             }
+            Ty::InLoose(_, Shape::EpollEvents) => {
+                let list = structs::shape(Shape::EpollEvents, first.bytes, self.options);
+                Some(list.trim_start_matches('[').trim_end_matches(']').to_owned())
+            }
             Ty::In(_, shape)
             | Ty::InLoose(_, shape)
             | Ty::Out(_, shape)

@@ -27,6 +27,10 @@ fn known(shape: Shape, bytes: &[u8], options: &Options) -> Option<String> {
             let words = (0..bytes.len() / 8).filter_map(|i| u64_at(bytes, i * 8));
             text::list(words.map(text::hex), items)
         }
+        Shape::I64 => {
+            let words = (0..bytes.len() / 8).filter_map(|i| i64_at(bytes, i * 8));
+            text::list(words.map(|word| word.to_string()), items)
+        }
         Shape::Timespec => each(bytes, 16, items, timespec)?,
         Shape::Timeval => each(bytes, 16, items, timeval)?,
         Shape::Itimerspec => {
@@ -62,6 +66,16 @@ fn known(shape: Shape, bytes: &[u8], options: &Options) -> Option<String> {
                 ticks(8)?,
                 ticks(16)?,
                 ticks(24)?
+            )
+        }
+        Shape::Termios => {
+            let flags = |at| u32_at(bytes, at).map(|word| text::hex(word.into()));
+            format!(
+                "{{c_iflag={}, c_oflag={}, c_cflag={}, c_lflag={}, ...}}",
+                flags(0)?,
+                flags(4)?,
+                flags(8)?,
+                flags(12)?
             )
         }
         Shape::Winsize => {
@@ -265,9 +279,11 @@ fn sigstack(bytes: &[u8]) -> Option<String> {
 fn clone_args(bytes: &[u8]) -> Option<String> {
     let word = |at| u64_at(bytes, at);
     let mut out = format!("{{flags={}", text::flags(FlagSet::Clone, word(0)? as u32));
+    const CLONE_PIDFD: u64 = 0x1000;
     let addresses = [("pidfd", 8), ("child_tid", 16), ("parent_tid", 24), ("stack", 40)];
     for (name, at) in addresses {
-        if word(at)? != 0 {
+        let asked = name != "pidfd" || word(0)? & CLONE_PIDFD != 0;
+        if asked && word(at)? != 0 {
             _ = write!(out, ", {name}={:#x}", word(at)?);
         }
     }

@@ -118,7 +118,11 @@ fn files_have_paths_modes_and_flags() {
         shows("pipe2", &[0x1000, 0o2000000], 0, &[(0, OUT, 0, 0x1000, &[3, 0, 0, 0, 4, 0, 0, 0])]),
         "pipe2([3, 4], O_CLOEXEC) = 0"
     );
-    assert_eq!(shows("fcntl", &[3, 3, 0xdead], 2, &[]), "fcntl(3, F_GETFL) = 2");
+    assert_eq!(shows("fcntl", &[3, 3, 0xdead], 2, &[]), "fcntl(3, F_GETFL) = 0x2 (flags O_RDWR)");
+    assert_eq!(
+        shows("sendfile", &[4, 3, 0x1000, 16], 16, &[(2, OUT, 0, 0x1000, &words(&[24]))]),
+        "sendfile(4, 3, [24], 16) = 16"
+    );
     assert_eq!(
         shows("fcntl", &[3, 4, 0o4000], 0, &[]),
         "fcntl(3, F_SETFL, O_RDONLY|O_NONBLOCK) = 0"
@@ -147,6 +151,10 @@ fn waiting_shows_events_and_times() {
         "epoll_wait(4, [{events=EPOLLIN|EPOLLET, data={u32=5, u64=5}}], 64, 0) = 1"
     );
     assert_eq!(shows("epoll_wait", &[4, 0x1000, 64, 0], 0, &[]), "epoll_wait(4, [], 64, 0) = 0");
+    assert_eq!(
+        shows("epoll_ctl", &[3, 1, 4, 0x1000], 0, &[(3, IN, 0, 0x1000, &event)]),
+        "epoll_ctl(3, EPOLL_CTL_ADD, 4, {events=EPOLLIN|EPOLLET, data={u32=5, u64=5}}) = 0"
+    );
     let set = words(&[0b101000]);
     let time = words(&[1, 500]);
     assert_eq!(

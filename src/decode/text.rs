@@ -121,6 +121,7 @@ pub(super) fn flags(set: FlagSet, value: u32) -> String {
     if names.is_empty() {
         return match value {
             1..=64 if set == FlagSet::Clone => super::signal_name(value),
+            _ if set == FlagSet::IpcGet => mode(value),
             _ => hex(value.into()),
         };
     }
@@ -129,6 +130,8 @@ pub(super) fn flags(set: FlagSet, value: u32) -> String {
         0 => {}
         // The lowest byte is the signal at the child's end.
         1..=64 if set == FlagSet::Clone => _ = write!(out, "|{}", super::signal_name(rest)),
+        // Permissions.
+        _ if set == FlagSet::IpcGet => _ = write!(out, "|{}", mode(rest)),
         _ => _ = write!(out, "|{rest:#x}"),
     }
     // As strace writes it.
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!(flags(FlagSet::Futex, 0x80), "FUTEX_WAIT_PRIVATE");
         assert_eq!(flags(FlagSet::Futex, 0x189), "FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME");
         assert_eq!(flags(FlagSet::Clone, 0x4100 | 17), "CLONE_VM|CLONE_VFORK|SIGCHLD");
+        assert_eq!(flags(FlagSet::IpcGet, 0o1600), "IPC_CREAT|0600");
         assert_eq!(flags(FlagSet::At, 0), "0");
         assert_eq!(flags(FlagSet::Hex, 0x20), "0x20");
         assert_eq!(flags(FlagSet::Whence, 2), "SEEK_END");

@@ -81,8 +81,7 @@ pub fn buffers(
 ) {
     for (i, arg) in row.args.iter().enumerate() {
         let Some(&addr) = args.get(i) else { return };
-        // What is compared as a number is no pointer: soon done with, for this stands on the path of
-        // every read.
+        // What is compared as a number is no pointer; quick, for every read passes here.
         if addr != 0 && arg.ty.compared_bits() == 0 {
             let call = Call { row, args, ret, mem };
             call.argument(i as u8, arg.ty.resolve(args), addr, found);

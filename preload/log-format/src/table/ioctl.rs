@@ -42,9 +42,9 @@ const INT_OUT: Ty = get(4, I32);
 const INT_IN: Ty = set(4, I32);
 /// The kernel's `struct termios`: c_line and 19 control characters behind four words.
 const TERMIOS_BYTES: u32 = 36;
-const TERMIOS_IN: Ty = InLoose(Fixed(TERMIOS_BYTES), Opaque);
+const TERMIOS_IN: Ty = InLoose(Fixed(TERMIOS_BYTES), Termios);
 const TERMIOS2_BYTES: u32 = 44;
-const TERMIOS2_IN: Ty = InLoose(Fixed(TERMIOS2_BYTES), Opaque);
+const TERMIOS2_IN: Ty = InLoose(Fixed(TERMIOS2_BYTES), Termios);
 /// `struct ifreq`, of which the name is read and the rest read or written.
 const IFREQ_GET: Ty = InOut(Fixed(40), Opaque);
 const IFREQ_SET: Ty = InLoose(Fixed(40), Opaque);
@@ -55,7 +55,7 @@ const DEDUPE: Ty = InOut(Counted(24, 16, 32), Opaque);
 /// Every listed request: number, name, type of the third argument.
 pub const IOCTLS: &[(u32, &str, Ty)] = &[
     // Terminals.
-    (0x5401, "TCGETS", get(TERMIOS_BYTES, Opaque)),
+    (0x5401, "TCGETS", get(TERMIOS_BYTES, Termios)),
     (0x5402, "TCSETS", TERMIOS_IN),
     (0x5403, "TCSETSW", TERMIOS_IN),
     (0x5404, "TCSETSF", TERMIOS_IN),
@@ -95,7 +95,7 @@ pub const IOCTLS: &[(u32, &str, Ty)] = &[
     (0x5427, "TIOCSBRK", Unused),
     (0x5428, "TIOCCBRK", Unused),
     (0x5429, "TIOCGSID", INT_OUT),
-    (0x802c_542a, "TCGETS2", get(TERMIOS2_BYTES, Opaque)),
+    (0x802c_542a, "TCGETS2", get(TERMIOS2_BYTES, Termios)),
     (0x402c_542b, "TCSETS2", TERMIOS2_IN),
     (0x402c_542c, "TCSETSW2", TERMIOS2_IN),
     (0x402c_542d, "TCSETSF2", TERMIOS2_IN),
@@ -111,7 +111,7 @@ pub const IOCTLS: &[(u32, &str, Ty)] = &[
     (0x5450, "FIONCLEX", Unused),
     (0x5451, "FIOCLEX", Unused),
     (0x5452, "FIOASYNC", INT_IN),
-    (0x5456, "TIOCGLCKTRMIOS", get(TERMIOS_BYTES, Opaque)),
+    (0x5456, "TIOCGLCKTRMIOS", get(TERMIOS_BYTES, Termios)),
     (0x5457, "TIOCSLCKTRMIOS", TERMIOS_IN),
     (0x5459, "TIOCSERGETLSR", INT_OUT),
     (0x545c, "TIOCMIWAIT", Int),

@@ -129,8 +129,10 @@ pub enum Shape {
     Text,
     /// Array of i32.
     I32,
-    /// Array of u64.
+    /// Array of u64, shown in hex.
     U64,
+    /// Array of i64.
+    I64,
     /// `struct timespec` array.
     Timespec,
     /// `struct timeval` array.
@@ -167,6 +169,8 @@ pub enum Shape {
     Flock,
     /// `struct open_how`.
     OpenHow,
+    /// `struct termios`.
+    Termios,
     /// `struct winsize`.
     Winsize,
     /// `struct sigaltstack`.

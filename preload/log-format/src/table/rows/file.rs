@@ -54,10 +54,10 @@ const FCNTL_ARG: Ty = Ty::By(&By {
         (1032, Unused),                  // F_GETPIPE_SZ
         (1033, Flags(FlagSet::Seals)),   // F_ADD_SEALS
         (1034, Unused),                  // F_GET_SEALS
-        (1035, Out(Fixed(8), U64)),      // F_GET_RW_HINT
-        (1036, In(Fixed(8), U64)),       // F_SET_RW_HINT
-        (1037, Out(Fixed(8), U64)),      // F_GET_FILE_RW_HINT
-        (1038, In(Fixed(8), U64)),       // F_SET_FILE_RW_HINT
+        (1035, Out(Fixed(8), I64)),      // F_GET_RW_HINT
+        (1036, In(Fixed(8), I64)),       // F_SET_RW_HINT
+        (1037, Out(Fixed(8), I64)),      // F_GET_FILE_RW_HINT
+        (1038, In(Fixed(8), I64)),       // F_SET_FILE_RW_HINT
     ],
     other: Addr,
 });

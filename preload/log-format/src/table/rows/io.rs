@@ -32,17 +32,17 @@ pub(super) const ROWS: &[Row] = rows! {
     8 lseek: Recorded (fd: Fd, offset: Long, whence: Flags(FlagSet::Whence)) -> Int;
     16 ioctl: Recorded (fd: Fd, request: Flags(FlagSet::Ioctl), argp: Ty::Ioctl) -> Int;
 
-    40 sendfile: Blocking (out_fd: Fd, in_fd: Fd, offset: InOut(Fixed(8), U64), count: Ulong)
+    40 sendfile: Blocking (out_fd: Fd, in_fd: Fd, offset: InOut(Fixed(8), I64), count: Ulong)
         -> Int;
-    275 splice: Blocking (fd_in: Fd, off_in: InOut(Fixed(8), U64), fd_out: Fd,
-        off_out: InOut(Fixed(8), U64), len: Ulong, flags: Flags(FlagSet::Splice)) -> Int;
+    275 splice: Blocking (fd_in: Fd, off_in: InOut(Fixed(8), I64), fd_out: Fd,
+        off_out: InOut(Fixed(8), I64), len: Ulong, flags: Flags(FlagSet::Splice)) -> Int;
     276 tee: Blocking (fd_in: Fd, fd_out: Fd, len: Ulong, flags: Flags(FlagSet::Splice)) -> Int;
     // On the reading end of a pipe the vectors are written, on the writing end they are read;
     // logged as written they are right for both.
     278 vmsplice: Blocking (fd: Fd, iov: IovOut(2), nr_segs: Ulong, flags: Flags(FlagSet::Splice))
         -> Int;
-    326 copy_file_range: Blocking (fd_in: Fd, off_in: InOut(Fixed(8), U64), fd_out: Fd,
-        off_out: InOut(Fixed(8), U64), len: Ulong, flags: Flags(FlagSet::Hex)) -> Int;
+    326 copy_file_range: Blocking (fd_in: Fd, off_in: InOut(Fixed(8), I64), fd_out: Fd,
+        off_out: InOut(Fixed(8), I64), len: Ulong, flags: Flags(FlagSet::Hex)) -> Int;
 
     // poll writes all revents, also when a signal ends it.
     7 poll: Blocking (fds: OutAlways(ArgTimes(1, 8), Pollfds), nfds: Uint, timeout: Int) -> Int;

@@ -72,7 +72,7 @@ const SEMCTL_ARG: Ty = Ty::By(&By {
 /// mq_open's mode and attributes count only when a queue may be created.
 const MQ_MODE: Ty = Ty::By(&By { of: 1, mask: 0o100, cases: &[(0, Unused)], other: Mode });
 const MQ_ATTR: Ty =
-    Ty::By(&By { of: 1, mask: 0o100, cases: &[(0, Unused)], other: InLoose(Fixed(64), U64) });
+    Ty::By(&By { of: 1, mask: 0o100, cases: &[(0, Unused)], other: InLoose(Fixed(64), I64) });
 
 pub(super) const ROWS: &[Row] = rows! {
     29 shmget: Recorded (key: Int, size: Ulong, shmflg: Flags(FlagSet::IpcGet)) -> Int;
@@ -101,6 +101,6 @@ pub(super) const ROWS: &[Row] = rows! {
     243 mq_timedreceive: Blocking (mqdes: Fd, msg_ptr: Out(Ret, Bytes), msg_len: Ulong,
         msg_prio: Out(Fixed(4), I32), abs_timeout: In(Fixed(16), Timespec)) -> Int;
     244 mq_notify: Recorded (mqdes: Fd, sevp: InLoose(Fixed(64), Opaque)) -> Int;
-    245 mq_getsetattr: Recorded (mqdes: Fd, newattr: InLoose(Fixed(64), U64),
-        oldattr: Out(Fixed(64), U64)) -> Int;
+    245 mq_getsetattr: Recorded (mqdes: Fd, newattr: InLoose(Fixed(64), I64),
+        oldattr: Out(Fixed(64), I64)) -> Int;
 };

@@ -99,7 +99,7 @@ const KEYCTL_ARG4: Ty = Ty::By(&By {
     other: Addr,
 });
 const KEYCTL_ARG5: Ty =
-    Ty::By(&By { of: 0, mask: !0, cases: &[(KEYCTL_SEARCH, Int)], other: Addr });
+    Ty::By(&By { of: 0, mask: !0, cases: &[(KEYCTL_SEARCH, Int)], other: Unused });
 
 pub(super) const ROWS: &[Row] = rows! {
     63 uname: Recorded (buf: Out(Fixed(390), Utsname)) -> Int;
