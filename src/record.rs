@@ -116,6 +116,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     }
     session::write_manifest(&dir, &manifest)?;
     let arena_path = arena_file(&dir)?;
+    let kept_dir = store.kept_dir();
     let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };
     let setup = setup::Setup {
         mode: Mode::Record,
@@ -127,6 +128,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         files_dir: &dir.join("files"),
         shim: &shim,
         path: &arena_path,
+        cache_dir: kept_dir.as_deref(),
         until_step: 0,
     };
     let arena = Arc::new(setup.create()?);
@@ -193,6 +195,7 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
         files_dir: scratch.path(),
         shim: &shim,
         path: &arena_path,
+        cache_dir: None,
         until_step: 0,
     };
     let arena = Arc::new(setup.create()?);

@@ -127,6 +127,7 @@ impl<'a> Run<'a> {
             files_dir: &files_dir,
             shim: &shim,
             path: &arena_path,
+            cache_dir: None,
             until_step: replaying.until_step,
         };
         let arena = Arc::new(setup.create()?);

@@ -43,6 +43,7 @@ impl Rm {
             for dir in dirs {
                 remove(&dir)?;
             }
+            store.prune_kept();
             return Ok(0);
         }
         for entry in self.chosen(store.list()?) {
@@ -51,6 +52,7 @@ impl Rm {
                 other => other?,
             }
         }
+        store.prune_kept();
         Ok(0)
     }
 

@@ -30,6 +30,8 @@ pub struct Setup<'a> {
     pub shim: &'a Path,
     /// The arena itself.
     pub path: &'a Path,
+    /// Where sessions share their kept files; none: they don't.
+    pub cache_dir: Option<&'a Path>,
     /// Replay: stop before this step of the root; 0 = never.
     pub until_step: u64,
 }
@@ -58,6 +60,7 @@ impl Setup<'_> {
             (&header.files_dir[..], self.files_dir),
             (&header.shim_path[..], self.shim),
             (&header.arena_path[..], self.path),
+            (&header.cache_dir[..], self.cache_dir.unwrap_or(Path::new(""))),
         ];
         for (field, path) in texts {
             if !set_text(field, path.as_os_str().as_encoded_bytes()) {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Name of the link to the newest session.
 pub const LATEST: &str = "latest";
+/// Name of the directory of kept files that sessions share; begins with a dot, as no session's.
+const KEPT: &str = ".kept";
 /// Matches named in the message about an ambiguous name.
 const MATCHES_SHOWN: usize = 4;
 
@@ -118,6 +120,23 @@ impl Store {
             .collect();
         entries.sort_by_key(|e| e.manifest.as_ref().map_or(0, |m| m.started_ns));
         Ok(entries)
+    }
+
+    /// The directory of kept files that sessions of this store share by hard links, made if
+    /// need be; None if it can't be.
+    pub fn kept_dir(&self) -> Option<PathBuf> {
+        let dir = self.dir.join(KEPT);
+        private().recursive(true).create(&dir).ok()?;
+        fs::canonicalize(dir).ok()
+    }
+
+    /// Removes the kept files that no session has any more.
+    pub fn prune_kept(&self) {
+        for entry in fs::read_dir(self.dir.join(KEPT)).into_iter().flatten().flatten() {
+            if entry.metadata().is_ok_and(|meta| meta.nlink() == 1) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Makes the directory of a new session and points `latest` to it.
