@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand.
 //!
 //! `rr-run --record PROGRAM` and `rr-run record -- PROGRAM` are the same; so are `--replay` and
-//! `replay`. [`rewrite`] turns the first form into the second, because with clap alone a program
+//! `replay`. `rewrite` turns the first form into the second, because with clap alone a program
 //! named like a subcommand (`rr-run --record diff`) would be taken for it.
 
 mod audit;

@@ -1,7 +1,7 @@
 //! Can this machine record and replay exactly?
 //!
 //! Nothing is guessed from version numbers where it can be tried: what could hurt is tried in a
-//! forked child ([`probe`]), and at the end a small program is recorded and replayed.
+//! forked child (`probe`), and at the end a small program is recorded and replayed.
 
 mod around;
 mod probe;
