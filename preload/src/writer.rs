@@ -1,7 +1,7 @@
 //! Appends records to the process's stream of slots.
 #![allow(unsafe_code, reason = "copies into the mapped slots")]
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use log_format::arena::{self as layout, SLOT_BYTES, slot_state, stop};
 
@@ -17,6 +17,8 @@ pub struct Writer {
     pos: usize,
     slot: u32,
     proc: u32,
+    /// The slot's `committed`, while the slot has a first record: what the fast way needs.
+    committed: *const AtomicU32,
     /// Set when recording stopped for good.
     pub stopped: bool,
 }
@@ -25,8 +27,14 @@ impl Writer {
     /// A writer for the process entry `proc`, which continues the entry's current slot.
     pub fn new(proc: u32) -> Writer {
         let entry = arena::proc(proc);
-        let mut writer =
-            Writer { base: core::ptr::null_mut(), pos: SLOT_BYTES, slot: 0, proc, stopped: false };
+        let mut writer = Writer {
+            base: core::ptr::null_mut(),
+            pos: SLOT_BYTES,
+            slot: 0,
+            proc,
+            committed: core::ptr::null(),
+            stopped: false,
+        };
         if let Some(slot) = entry.slot.load(Ordering::Acquire).checked_sub(1) {
             writer.slot = slot;
             writer.base = arena::slot_data(slot);
@@ -55,6 +63,26 @@ impl Writer {
         if slot.first_record.load(Ordering::Relaxed) == SLOT_BYTES as u32 {
             slot.first_step.store(step, Ordering::Relaxed);
             slot.first_record.store(self.pos as u32, Ordering::Release);
+        }
+        self.committed = &raw const slot.committed;
+        true
+    }
+
+    /// Appends a record of two words at once; false if that takes more than two stores.
+    #[inline(always)]
+    pub fn append_pair(&mut self, words: [u64; 2]) -> bool {
+        if self.committed.is_null()
+            || self.room() < 16
+            || arena::header().stop.load(Ordering::Relaxed) != stop::NO
+        {
+            return false;
+        }
+        // SAFETY: the slot has room at `pos`, a multiple of eight; `committed` is not null and
+        // points to the header of this slot in the mapped arena.
+        unsafe {
+            self.base.add(self.pos).cast::<[u64; 2]>().write(words);
+            self.pos += 16;
+            (*self.committed).store(self.pos as u32, Ordering::Release);
         }
         true
     }
@@ -113,6 +141,7 @@ impl Writer {
         if self.stopped {
             return false;
         }
+        self.committed = core::ptr::null();
         let entry = arena::proc(self.proc);
         let header = arena::header();
         if !self.base.is_null() {

@@ -39,7 +39,6 @@ pub extern "C" fn rr_fast_clock(clock: u64, to: *mut [u64; 2]) -> bool {
         || p.wanted.load(Ordering::Relaxed) != 0
         || p.option(option::TIME_FROZEN)
         || p.trap_tsc
-        || p.writer.room() < RECORD_BYTES && p.logging
     {
         return false;
     }
@@ -58,7 +57,7 @@ pub extern "C" fn rr_fast_clock(clock: u64, to: *mut [u64; 2]) -> bool {
 fn log(t: &mut Thread, source: u8, value: u64) {
     let p = t.process();
     let step = p.steps.load(Ordering::Relaxed);
-    if !p.logging || !p.writer.begin(step) {
+    if !p.logging {
         return;
     }
     let header = Header {
@@ -67,8 +66,14 @@ fn log(t: &mut Thread, source: u8, value: u64) {
         thread: t.ordinal as u16,
         len: RECORD_BYTES as u32,
     };
-    p.writer.words(&[header.to_word(), value]);
-    p.writer.commit();
+    let words = [header.to_word(), value];
+    if !p.writer.append_pair(words) {
+        if !p.writer.begin(step) {
+            return;
+        }
+        p.writer.words(&words);
+        p.writer.commit();
+    }
     p.steps.store(step + 1, Ordering::Relaxed);
     p.entry().steps.store(step + 1, Ordering::Relaxed);
 }
