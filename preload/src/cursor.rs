@@ -122,7 +122,7 @@ impl Cursor {
 
     /// Copies the next `len` bytes to the guest's `addr`; false if the log ends or the guest's
     /// memory is not writable there.
-    pub fn to_guest(&mut self, addr: u64, len: usize) -> bool {
+    pub fn copy_out(&mut self, addr: u64, len: usize) -> bool {
         self.each_part(len, |at, part, len| {
             // SAFETY: `part` has `len` readable bytes; a fault at the guest's address is caught.
             unsafe { copy_checked((addr + at as u64) as *mut u8, part, len) }

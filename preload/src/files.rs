@@ -125,10 +125,9 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
             flags,
         };
         let fresh = mtime_ns >= arena::header().started_ns.load(Ordering::Relaxed);
-        if flags & kept::SHARED != 0 || fresh || stat.st_uid != 0 || !of_the_system(file.path()) {
-            if keep(fd, &file.id) {
-                file.id.flags |= kept::COPY;
-            }
+        let own = fresh || stat.st_uid != 0 || !of_the_system(file.path());
+        if (own || flags & kept::SHARED != 0) && keep(fd, &file.id) {
+            file.id.flags |= kept::COPY;
         }
     }
     file.store();

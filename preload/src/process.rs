@@ -1,7 +1,7 @@
 //! Per-process state: what fork copies and vfork must not share.
 #![allow(unsafe_code, reason = "kernel signal actions are plain memory")]
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use log_format::arena::{Mode, ProcEntry};
 
@@ -45,7 +45,7 @@ pub struct Process {
     /// The run token while recording: 0 free, 1 held, 2 held and waited for.
     pub token: AtomicU32,
     /// Takes part in the shared token instead of its own.
-    pub shares: bool,
+    pub sharing: AtomicBool,
     /// rdtsc is trapped; the clock is read by syscalls, for the vDSO uses the instruction too.
     pub trap_tsc: bool,
     /// One of its threads holds the shared token.
@@ -90,6 +90,11 @@ impl Process {
     /// Its entry in the arena.
     pub fn entry(&self) -> &'static ProcEntry {
         arena::proc(self.index)
+    }
+
+    /// True if the process takes part in the shared token.
+    pub fn shares(&self) -> bool {
+        self.sharing.load(Ordering::Acquire)
     }
 
     /// True if the call's options include `bit`.

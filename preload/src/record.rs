@@ -37,7 +37,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     // A write to the session's output keeps the token: its number and its place in the log must
     // be in the same order.
     let gives_up =
-        row.class_of(args) == Class::Blocking && (p.threads > 1 || p.shares) && output.is_none();
+        row.class_of(args) == Class::Blocking && (p.threads > 1 || p.shares()) && output.is_none();
     if gives_up {
         log(t, Kind::Yield, 0, row, args, 0, &[]);
         token::give_up(t);

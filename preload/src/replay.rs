@@ -210,7 +210,7 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
             _ => addr,
         };
         if dir == Dir::Out as u8 {
-            cursor.to_guest(here, len);
+            cursor.copy_out(here, len);
         } else if dir == Dir::In as u8 {
             if flags & BUF_NOT_COMPARED != 0 {
                 cursor.skip(len);

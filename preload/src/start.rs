@@ -151,7 +151,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             pid,
             real_pid: pid,
             token: 1.into(),
-            shares: false,
+            sharing: false.into(),
             has_shared: false,
             trap_tsc: false,
             wanted: 0.into(),
@@ -350,7 +350,7 @@ fn record_start(t: &mut Thread, loaded: bool) {
     extras[0] = (extra::START, bytes);
     let mut from = 0;
     // SAFETY: the scratch is not written while the record is appended.
-    let scratch: &[u8; SCRATCH_BYTES] = unsafe { &*(&raw const t.scratch) };
+    let scratch = unsafe { &*(&raw const t.scratch).cast::<[u8; SCRATCH_BYTES]>() };
     for (slot, end) in extras.iter_mut().skip(1).zip(ends.iter().take(count)) {
         *slot = (extra::FILE, scratch.get(from..*end).unwrap_or(&[]));
         from = *end;

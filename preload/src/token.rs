@@ -24,11 +24,11 @@ const ETIMEDOUT: i64 = -110;
 pub fn give_up(t: &mut Thread) {
     let p = t.process();
     if p.mode == Mode::Replay {
-        if p.shares {
+        if p.shares() {
             pass_shared(p);
         }
         replay::hand_over(t);
-    } else if p.shares {
+    } else if p.shares() {
         release_shared(p);
     } else {
         release(&p.token, false);
@@ -40,7 +40,7 @@ pub fn take(t: &mut Thread) {
     let p = t.process();
     if p.mode == Mode::Replay {
         wait_turn(t);
-        if p.shares {
+        if p.shares() {
             wait_shared(t);
         }
         return;
@@ -53,10 +53,10 @@ pub fn take(t: &mut Thread) {
 /// From here on the process shares memory with others: it takes part in the shared token.
 pub fn share(t: &mut Thread) {
     let p = t.process();
-    if p.shares {
+    if p.shares() {
         return;
     }
-    p.shares = true;
+    p.sharing.store(true, Ordering::Release);
     if p.mode == Mode::Replay {
         wait_shared(t);
     } else {
@@ -76,9 +76,9 @@ pub fn abandon(p: &mut Process) {
 
 fn acquire(t: &mut Thread) {
     let p = t.process();
-    while !p.shares {
+    while !p.shares() {
         lock(&p.token, false, || watchdog::waited(p));
-        if !p.shares {
+        if !p.shares() {
             return;
         }
         release(&p.token, false);

@@ -119,7 +119,7 @@ pub fn signal_delivered(t: &mut Thread) {
 /// True if the holder should let others run at this boundary.
 pub fn is_wanted(t: &Thread) -> bool {
     let p = t.process();
-    if p.shares {
+    if p.shares() {
         arena::header().shared_wanted.load(Ordering::Relaxed) != 0
     } else {
         p.wanted.load(Ordering::Relaxed) != 0 && p.threads > 1
@@ -137,7 +137,7 @@ pub fn let_others_run(t: &mut Thread) {
 /// Gives the token up, sees to it that another thread has it, and takes it again.
 fn change(t: &mut Thread) {
     let p = t.process();
-    let word = if p.shares {
+    let word = if p.shares() {
         let header = arena::header();
         header.shared_wanted.store(0, Ordering::Release);
         &header.shared_token

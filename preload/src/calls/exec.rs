@@ -197,8 +197,8 @@ fn environment(t: &mut Thread, envp: u64, name_len: usize) -> Option<u64> {
     build.used = (build.used + 1).next_multiple_of(8);
     let start = build.scratch.as_ptr() as u64 + build.used as u64;
     let mut i = 0;
-    while envp != 0 {
-        let at = Guest.u64(envp + i * 8)?;
+    loop {
+        let at = if envp == 0 { 0 } else { Guest.u64(envp + i * 8)? };
         i += 1;
         if at == 0 {
             break;

@@ -295,7 +295,7 @@ fn make_sharing_process(
     let c = unsafe {
         core::ptr::copy_nonoverlapping(t.process.cast_const(), process, 1);
         (*process).index = index;
-        (*process).shares = false;
+        (*process).sharing.store(false, Ordering::Relaxed);
         (*process).has_shared = false;
         &mut *child
     };
@@ -465,7 +465,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
         write_guest_u32(t.clear_tid, t.tid as u32);
     }
     p.has_shared = false;
-    if p.shares {
+    if p.shares() {
         token::take(t);
     }
     signals::apply_mask(t);

@@ -85,7 +85,7 @@ pub fn pseudo(t: &mut Thread, nr: u64, args: &[u64; 6]) -> Outcome {
             let Some(row) = log_format::table::row(libc::SYS_clock_gettime as u64) else {
                 return Outcome::Returns(-38);
             };
-            return Outcome::Returns(super::generic(t, row, args));
+            Outcome::Returns(super::generic(t, row, args))
         }
         pseudo::CLOCK => {
             let value = read(t, args[0] as u8, args[0]);
