@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::{fails, place, rr_run, works};
-use crate::harness::{RR_RUN, c_program};
+use crate::harness::{RR_RUN, Server, c_program};
 
 /// A store with one session of a C program.
 fn recorded(program: &str, args: &[&str]) -> tempfile::TempDir {
@@ -192,6 +192,18 @@ fn audit_tells_whether_a_program_is_deterministic() {
 fn doctor_finds_this_machine_fit() {
     let output = works(&rr_run(place().path(), &["doctor"]));
     assert!(output.contains("user dispatch"), "{output}");
+}
+
+/// A server that still runs sees nothing of a replay.
+#[test]
+fn a_replay_sends_no_request() {
+    let dir = place();
+    let server = Server::start(dir.path()).expect("the server starts");
+    let url = format!("http://127.0.0.1:{}/stream?n=3", server.http);
+    let recorded = works(&rr_run(dir.path(), &["--record", "curl", "-sS", &url]));
+    assert_eq!(server.count().expect("the server answers"), 1);
+    assert_eq!(works(&rr_run(dir.path(), &["--replay"])), recorded);
+    assert_eq!(server.count().expect("the server answers"), 1);
 }
 
 /// A replay opens no socket, writes no file and signals nothing outside.
