@@ -10,6 +10,7 @@
 //! What is a name of the system only (pids and tids) is replaced by ordinals first ([`pids`]).
 
 pub mod compare;
+pub mod evidence;
 pub mod fds;
 pub mod pids;
 pub mod profile;

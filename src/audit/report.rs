@@ -5,9 +5,10 @@ mod text;
 use serde::Serialize;
 
 use super::Source;
+use super::evidence::origin;
 use super::profile::{OutputDifference, Profile, Rolling, Sink};
 use super::runs::Replayed;
-use super::walk::{Found, Line, Options, Walk, lines, walk};
+use super::walk::{Found, Input, Line, Options, Walk, lines, walk};
 use crate::error::Result;
 use crate::report::junit;
 use crate::session::{Process, Session};
@@ -119,6 +120,8 @@ pub struct Blame {
     pub count: u64,
     /// The first of them.
     pub first: Found,
+    /// Whether the bytes that differ were found in what it gave.
+    pub explains: bool,
     /// The last before the divergence, in the reference and in the run.
     pub nearest: (Line, Line),
 }
@@ -150,6 +153,8 @@ pub struct Run {
     pub before: Vec<Line>,
     /// Inputs that differ before that (or at all, if there is none), the likeliest source first.
     pub sources: Vec<Blame>,
+    /// Where the first bytes of output that differ came into their process, in the reference.
+    pub origin: Option<(String, Line)>,
     /// The report of a replay that stopped.
     pub replay: Option<serde_json::Value>,
 }
@@ -195,6 +200,7 @@ impl Run {
             divergence: None,
             before: Vec::new(),
             sources: Vec::new(),
+            origin: None,
             replay: None,
         }
     }
@@ -223,6 +229,7 @@ impl Run {
         run.lonely = lonely(a.0, b.0);
         run.lonely.extend(lonely(b.0, a.0));
         run.compare_events(a, b)?;
+        run.find_origin(a.0)?;
         run.same = Some(
             run.exit_codes.is_none()
                 && run.outputs.is_empty()
@@ -230,6 +237,17 @@ impl Run {
                 && run.lonely.is_empty(),
         );
         Ok(run)
+    }
+
+    fn find_origin(&mut self, a: &Session) -> Result<()> {
+        let Some(output) = self.outputs.first() else { return Ok(()) };
+        let Some((index, step)) = output.a else { return Ok(()) };
+        let Some(process) = a.manifest().processes.get(index) else { return Ok(()) };
+        if let Some(at) = origin(a, process, step, &output.bytes)? {
+            let line = lines(a, process, at, at + 1)?.pop();
+            self.origin = line.map(|line| (process.id.clone(), line));
+        }
+        Ok(())
     }
 
     fn compare_sinks(&mut self, a: &Profile, b: &Profile) {
@@ -271,12 +289,17 @@ impl Run {
                 self.before = lines(a.0, process, step.saturating_sub(CONTEXT), step)?;
             }
         }
-        // What the program was given last before it differs is the likeliest source.
+        // What the program passed on, or else was given last before it differs, is the likeliest
+        // source.
+        let bytes = self.divergence.as_ref().and_then(|d| d.difference.bytes.clone());
+        let bytes = bytes.or_else(|| self.outputs.first().map(|o| o.bytes.clone()));
         let first = chosen.map(|(process, _)| process.key);
         walks.sort_by_key(|(process, _)| Some(process.key) != first);
         for (process, walk) in &walks {
             let mut inputs: Vec<_> = walk.inputs.iter().collect();
-            inputs.sort_by_key(|(_, input)| std::cmp::Reverse(input.last.0));
+            let explains =
+                |input: &Input| bytes.as_ref().is_some_and(|b| input.evidence.explains(b));
+            inputs.sort_by_key(|(_, input)| std::cmp::Reverse((explains(input), input.last.0)));
             for (source, input) in inputs {
                 if let Some(known) = self.sources.iter_mut().find(|s| s.source == *source) {
                     known.count += input.count;
@@ -294,7 +317,14 @@ impl Run {
                 };
                 if let (Some(x), Some(y)) = nearest {
                     let (first, count) = (input.first.clone(), input.count);
-                    self.sources.push(Blame { source: *source, count, first, nearest: (x, y) });
+                    let explains = explains(input);
+                    self.sources.push(Blame {
+                        source: *source,
+                        count,
+                        first,
+                        explains,
+                        nearest: (x, y),
+                    });
                 }
             }
         }

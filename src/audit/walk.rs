@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Source;
 use super::compare::{Difference, difference, is_schedule};
+use super::evidence::Evidence;
 use super::fds::Fds;
 use super::pids::Pids;
 use crate::decode;
@@ -56,6 +57,9 @@ pub struct Input {
     pub count: u64,
     /// Steps of the last, in both runs.
     pub last: (u64, u64),
+    /// What the first run was given in them.
+    #[serde(skip)]
+    pub evidence: Evidence,
 }
 
 /// How to compare.
@@ -239,6 +243,9 @@ impl Walk {
         if let Some(input) = self.inputs.get_mut(&source) {
             input.count += 1;
             input.last = last;
+            if let Some(record) = left.record() {
+                input.evidence.add(source, &record);
+            }
             return false;
         }
         let thread = left.record().or(right.record()).map_or(0, |r| r.header.thread);
@@ -254,7 +261,11 @@ impl Walk {
         if behaves {
             self.behaviour = Some(found);
         } else {
-            self.inputs.insert(source, Input { first: found, count: 1, last });
+            let mut evidence = Evidence::default();
+            if let Some(record) = left.record() {
+                evidence.add(source, &record);
+            }
+            self.inputs.insert(source, Input { first: found, count: 1, last, evidence });
         }
         behaves || options.first_only
     }

@@ -204,6 +204,10 @@ pub(super) fn run_text(reference: &str, run: &Run) -> String {
             both(&mut out, "    ", bytes);
         }
     }
+    if let Some((process, line)) = &run.origin {
+        say!(out, "  the bytes that differ in the output came into process {process} here:");
+        say!(out, "    {} {}", line.step, clip(&line.text, EVENT_WIDTH));
+    }
     if let Some(report) = &run.replay {
         let field =
             |name: &str| report.get(name).and_then(|v| v.as_str()).unwrap_or("?").to_owned();
@@ -214,14 +218,16 @@ pub(super) fn run_text(reference: &str, run: &Run) -> String {
     }
     if !run.sources.is_empty() {
         let before =
-            if run.divergence.is_some() { "before it, the nearest first" } else { "in its log" };
+            if run.divergence.is_some() { "before it, the likeliest first" } else { "in its log" };
         say!(out, "  inputs that differ {before}:");
         for blame in &run.sources {
             let (name, advice) = blame.source.describe();
             let (a, b) = &blame.nearest;
+            let found =
+                if blame.explains { ", and the bytes that differ are from there" } else { "" };
             say!(
                 out,
-                "    {name}: {} in process {}",
+                "    {name}: {} in process {}{found}",
                 plural(blame.count as usize, "event", "events"),
                 blame.first.process
             );
