@@ -107,7 +107,7 @@ fn aslr() -> Check {
     match probe::fixed_addresses() {
         Outcome::Worked => Check::ok(NAME, "personality(ADDR_NO_RANDOMIZE) is accepted"),
         other => Check::ok(NAME, other.to_string()).warn(
-            "addresses differ from run to run, so a process replay may diverge; network replay works",
+            "addresses differ from run to run, so a replay may diverge",
             "docker run --security-opt seccomp=unconfined, or a profile that allows personality",
         ),
     }

@@ -223,7 +223,7 @@ impl Error {
                 "a dynamically linked x86-64 build of the program without setuid"
             }
             Error::FileChanged { .. } => {
-                "the original file at its place, or record again (sessions keep what is no system file)"
+                "the original file at its place, or record again (system files are not kept)"
             }
             Error::Machine { .. } => "`rr-run doctor`",
             Error::Diverged { .. } => "`rr-run audit` to see whether it always differs there",

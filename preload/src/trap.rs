@@ -26,9 +26,11 @@ global_asm!(
     ".hidden rr_ready",
     "rr_ready: .long 0",
     ".text",
-    ".globl rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".globl rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors",
+    ".globl rr_symbol_entry, rr_raw_entry, rr_restorer",
     ".globl rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
-    ".hidden rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors, rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".hidden rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors",
+    ".hidden rr_symbol_entry, rr_raw_entry, rr_restorer",
     ".hidden rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
     // -- from a patched site: number in eax, rcx behind the site. The red zone is the guest's.
     "rr_site_entry:",

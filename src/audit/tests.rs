@@ -138,7 +138,10 @@ proptest! {
 
     /// One changed event among many is found at its step, whatever its place.
     #[test]
-    fn the_first_difference_is_found_at_its_step(len in 1usize..40, at in any::<prop::sample::Index>()) {
+    fn the_first_difference_is_found_at_its_step(
+        len in 1usize..40,
+        at in any::<prop::sample::Index>(),
+    ) {
         let (_keep, store) = store();
         let at = at.index(len);
         let log = |changed: bool| {

@@ -20,7 +20,8 @@ pub(super) struct Record {
     #[arg(long)]
     name: Option<String>,
     /// zstd level of the log; 0 = off
-    #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..=19))]
+    #[arg(long, value_name = "LEVEL", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..=19))]
     compress: i32,
     /// End recording (not the program) when the session has this size, for example 500M
     #[arg(long, value_name = "SIZE")]

@@ -21,7 +21,8 @@ pub(super) struct Rm {
     #[arg(long, conflicts_with_all = ["names", "older_than", "keep"])]
     all: bool,
     /// Those that were started longer ago, for example 7d, 12h
-    #[arg(long, value_name = "TIME", conflicts_with = "names", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", conflicts_with = "names")]
+    #[arg(value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
     /// All but the newest N
     #[arg(long, value_name = "N", conflicts_with = "names")]

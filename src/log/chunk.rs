@@ -1,8 +1,9 @@
 //! Frames: how a slot's bytes stand in a session's log files.
 //!
 //! ```text
-//! 0         4           6         8       12        16          20             24          32    40       48          56
-//! | magic u32 | version u16 | flags u16 | seq u32 | raw_len u32 | stored_len u32 | first_record u32 | first_step u64 | key u64 | raw_hash u64 | reserved u64 | header_hash u64 |
+//!  0: magic u32, version u16, flags u16, seq u32, raw_len u32
+//! 16: stored_len u32, first_record u32, first_step u64
+//! 32: key u64, raw_hash u64, reserved u64, header_hash u64
 //! 64: stored_len bytes: one zstd frame if flags has ZSTD, else the raw bytes
 //! ```
 //!
