@@ -31,7 +31,9 @@ impl Evidence {
     pub fn add(&mut self, source: Source, record: &Record) {
         if record.header.kind == Kind::Clock {
             let digits = record.value().unwrap_or(0).to_string();
-            self.number(digits.get(..DIGITS).unwrap_or(&digits));
+            if let Some(first) = digits.get(..DIGITS) {
+                self.number(first);
+            }
             return;
         }
         let Ok(call) = record.call() else { return };
@@ -60,7 +62,7 @@ impl Evidence {
         if needle(difference).is_some_and(|needle| holds(&self.data, needle)) {
             return true;
         }
-        self.numbers.iter().any(|digits| holds(&difference.a, digits.as_bytes()))
+        self.numbers.iter().any(|digits| starts_number(&difference.a, digits))
     }
 }
 
@@ -73,6 +75,17 @@ fn needle(difference: &Bytes) -> Option<&[u8]> {
 
 fn holds(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|window| window == part)
+}
+
+/// Whether a number begins with these digits somewhere in a text; a short one must be all of it.
+fn starts_number(text: &[u8], digits: &str) -> bool {
+    let digit = |at: Option<usize>| at.and_then(|i| text.get(i)).is_some_and(u8::is_ascii_digit);
+    text.windows(digits.len()).enumerate().any(|(i, window)| {
+        let end = i + digits.len();
+        window == digits.as_bytes()
+            && !digit(i.checked_sub(1))
+            && (digits.len() >= DIGITS || !digit(Some(end)))
+    })
 }
 
 /// The last event before a step at which a process was given the bytes that differ.

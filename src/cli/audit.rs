@@ -143,6 +143,7 @@ impl Audit {
             for session in &sessions {
                 crate::session::remove(session.dir())?;
             }
+            store.prune_kept();
         }
         Ok(report)
     }

@@ -161,6 +161,7 @@ fn session(dir: &Path) -> Arc<ArenaMap> {
         seed: [0; 32],
         started_ns: 0,
         frozen_ns: 0,
+        cache_dir: None,
         frozen_mono_ns: 0,
         files_dir: dir,
         shim: Path::new("/s"),
