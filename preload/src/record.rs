@@ -33,6 +33,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let mut real = *args;
     let mut mask = [0u64; 3];
     masks::before(t, nr, &mut real, &mut mask);
+    clamp(nr, &mut real);
     let output = output_number(t, nr, args);
     // A write to the session's output keeps the token: its number and its place in the log must
     // be in the same order.
@@ -62,6 +63,26 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     crate::calls::descriptors::after(t, nr, args, ret);
     ret
+}
+
+/// Keeps a call within what one record holds; the kernel could have done less as well. And keeps
+/// address randomisation off in what the guest executes.
+fn clamp(nr: u64, args: &mut [u64; 6]) {
+    const TRANSFER_MAX: u64 = 1 << 30;
+    const MESSAGES_MAX: u64 = 128;
+    const ADDR_NO_RANDOMIZE: u64 = libc::ADDR_NO_RANDOMIZE as u64;
+    const ASK: u64 = 0xffff_ffff;
+    match nr as i64 {
+        libc::SYS_read
+        | libc::SYS_write
+        | libc::SYS_pread64
+        | libc::SYS_pwrite64
+        | libc::SYS_recvfrom
+        | libc::SYS_sendto => args[2] = args[2].min(TRANSFER_MAX),
+        libc::SYS_recvmmsg | libc::SYS_sendmmsg => args[2] = args[2].min(MESSAGES_MAX),
+        libc::SYS_personality if args[0] & ASK != ASK => args[0] |= ADDR_NO_RANDOMIZE,
+        _ => {}
+    }
 }
 
 /// Length of a read from a random device that the seed answers.
