@@ -39,7 +39,6 @@ pub(crate) struct Case {
     env: Vec<(String, String)>,
     files: Vec<(String, String)>,
     stdin: Vec<u8>,
-    record_args: Vec<String>,
     keys: Option<Vec<&'static str>>,
     server: bool,
     code: i32,
@@ -66,7 +65,6 @@ impl Case {
             env: Vec::new(),
             files: Vec::new(),
             stdin: Vec::new(),
-            record_args: Vec::new(),
             keys: None,
             server: false,
             code: 0,
@@ -124,8 +122,6 @@ impl Case {
         self.stdin = bytes.into();
         self
     }
-
-    /// Options of rr-run for the recording.
 
     /// Runs on a terminal, at which these lines are typed, each after the guest fell silent.
     pub(crate) fn types(mut self, keys: impl IntoIterator<Item = &'static str>) -> Case {
@@ -323,7 +319,7 @@ impl Place {
             Some(store) => {
                 let mut command = Command::new(RR_RUN);
                 command.arg("--record").arg("-o").arg(store);
-                command.args(&case.record_args).args(argv);
+                command.args(argv);
                 command
             }
             None => {
