@@ -21,7 +21,7 @@ mod text;
 
 use std::fmt::Write;
 
-use log_format::record::{Buf, Call, Dir, FILE_ID_BYTES, Kind, Record, extra, flag, note};
+use log_format::record::{Buf, Call, Dir, FILE_ID_BYTES, Kind, Record, clock, extra, flag, note};
 use log_format::table::{self, FlagSet, Ret, Row, Ty, errno_name};
 
 use bytes::{u32_at, u64_at};
@@ -204,9 +204,15 @@ pub fn record(record: &Record, options: &Options) -> String {
         }
         Kind::Start => start(record),
         Kind::Clock => {
-            let clock = u32::from(header.flags);
             let (s, ns) = (value / 1_000_000_000, value % 1_000_000_000);
-            format!("clock_gettime({}) = {s}.{ns:09}", text::one(FlagSet::Clock, clock))
+            match header.flags {
+                clock::TIMEOFDAY => format!("gettimeofday() = {s}.{:06}", ns / 1000),
+                clock::TIME => format!("time() = {s}"),
+                id => {
+                    let id = text::one(FlagSet::Clock, id.into());
+                    format!("clock_gettime({id}) = {s}.{ns:09}")
+                }
+            }
         }
         Kind::Tsc => format!("rdtsc() = {value}"),
         Kind::Signal => {

@@ -330,6 +330,8 @@ fn an_unknown_number_is_shown_with_its_registers() {
 fn every_other_kind_is_one_line() {
     let clock = 12_345_678_901u64.to_le_bytes();
     assert_eq!(shown(Kind::Clock, 1, &clock), "clock_gettime(CLOCK_MONOTONIC) = 12.345678901");
+    assert_eq!(shown(Kind::Clock, 64, &clock), "gettimeofday() = 12.345678");
+    assert_eq!(shown(Kind::Clock, 65, &clock), "time() = 12");
     assert_eq!(shown(Kind::Tsc, 0, &words(&[42])), "rdtsc() = 42");
     let mut signal = vec![17, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
     signal.resize(24, 0);

@@ -39,7 +39,9 @@ fn show_decodes_every_event() {
         let dir = recorded(program, &[]);
         let text = works(&rr_run(dir.path(), &["show"]));
         assert!(text.lines().count() > 5, "{program}: {text}");
-        assert!(!text.contains("unknown"), "{program}: {text}");
+        // One program makes calls that do not exist, and these are noted as such.
+        let mut strange = text.lines().filter(|l| l.contains("unknown"));
+        assert!(strange.all(|l| l.contains("outside the table")), "{program}: {text}");
         let json = works(&rr_run(dir.path(), &["show", "--json"]));
         for line in json.lines() {
             let event: serde_json::Value = serde_json::from_str(line).expect("an event is JSON");

@@ -89,6 +89,14 @@ pub mod flag {
     pub const KILLED: u8 = 64;
 }
 
+/// `flags` of a [`Kind::Clock`] record that is not clock_gettime's.
+pub mod clock {
+    /// gettimeofday.
+    pub const TIMEOFDAY: u8 = 64;
+    /// time.
+    pub const TIME: u8 = 65;
+}
+
 /// Codes of a [`Kind::Note`].
 pub mod note {
     /// A call that rr-run refuses with ENOSYS (io_uring ...).

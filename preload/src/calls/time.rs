@@ -4,20 +4,12 @@
 use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, option};
-use log_format::record::{HEADER_BYTES, Header, Kind};
+use log_format::record::{HEADER_BYTES, Header, Kind, clock};
 
 use crate::dispatch::{Outcome, pseudo};
 use crate::sys::{sys, write_guest};
 use crate::thread::{Regs, Thread, current, entry};
 use crate::{arena, record, replay, trap, vdso};
-
-/// `flags` of a Clock record that is not clock_gettime's.
-pub mod source {
-    /// gettimeofday.
-    pub const TIMEOFDAY: u8 = 64;
-    /// time.
-    pub const TIME: u8 = 65;
-}
 
 const NS: u64 = 1_000_000_000;
 const RECORD_BYTES: usize = HEADER_BYTES + 8;
@@ -92,7 +84,7 @@ pub fn pseudo(t: &mut Thread, nr: u64, args: &[u64; 6]) -> Outcome {
             Outcome::Returns(store(args[1], [value / NS, value % NS]))
         }
         pseudo::TIMEOFDAY => {
-            let value = read(t, source::TIMEOFDAY, 0);
+            let value = read(t, clock::TIMEOFDAY, 0);
             if args[1] != 0 {
                 // The time zone: zero in every configuration of today.
                 write_guest(args[1], &[0; 8]);
@@ -100,7 +92,7 @@ pub fn pseudo(t: &mut Thread, nr: u64, args: &[u64; 6]) -> Outcome {
             Outcome::Returns(store(args[0], [value / NS, value % NS / 1000]))
         }
         pseudo::TIME => {
-            let seconds = read(t, source::TIME, 0) / NS;
+            let seconds = read(t, clock::TIME, 0) / NS;
             if args[0] != 0 {
                 write_guest(args[0], &seconds.to_le_bytes());
             }

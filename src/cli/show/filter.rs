@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use log_format::record::{Call, Kind, Record};
+use log_format::record::{Call, Kind, Record, clock};
 use log_format::table::{self, ROWS, Ret, Ty, errno_name};
 
 use crate::error::{Error, Result};
@@ -75,10 +75,6 @@ impl Filter {
                 None => return Err(unknown(name)),
             }
         }
-        // The clock read without a call is still that call to the user.
-        if names.iter().any(|n| n == "clock_gettime") {
-            kinds.push(Kind::Clock);
-        }
         Ok(Filter { calls, kinds, fd, steps, thread, failed: false, no_schedule: false })
     }
 
@@ -115,14 +111,29 @@ impl Filter {
             Kind::Call | Kind::Yield => record.call().ok(),
             _ => None,
         };
+        // A clock that was read without a call is still that call to the user.
+        let nr = match kind {
+            Kind::Clock => Some(clock_call(record.header.flags)),
+            _ => call.map(|c| c.nr),
+        };
         let named = (self.calls.is_empty() && self.kinds.is_empty())
             || self.kinds.contains(&kind)
-            || call.is_some_and(|c| self.calls.contains(&c.nr));
+            || nr.is_some_and(|nr| self.calls.contains(&nr));
         let failed = || kind == Kind::Call && call.is_some_and(|c| errno_name(c.ret).is_some());
         named
             && (!self.failed || failed())
             && self.fd.is_none_or(|fd| call.is_some_and(|c| uses(&c, kind, fd)))
     }
+}
+
+/// Number of the call that reads this clock.
+fn clock_call(flags: u8) -> u16 {
+    let name = match flags {
+        clock::TIMEOFDAY => "gettimeofday",
+        clock::TIME => "time",
+        _ => "clock_gettime",
+    };
+    ROWS.iter().find(|row| row.name == name).map_or(u16::MAX, |row| row.nr)
 }
 
 fn is_thread(kind: Kind) -> bool {
