@@ -35,7 +35,7 @@ fn a_program_named_like_a_command() {
 
 #[test]
 fn show_decodes_every_event() {
-    for program in ["files", "pipes", "sockets", "signals", "system", "errors", "recent"] {
+    for program in ["files", "pipes", "sockets", "signals", "system", "recent"] {
         let dir = recorded(program, &[]);
         let text = works(&rr_run(dir.path(), &["show"]));
         assert!(text.lines().count() > 5, "{program}: {text}");
@@ -78,6 +78,24 @@ fn refused_calls_are_counted() {
     let dir = recorded("refused", &[]);
     let info = works(&rr_run(dir.path(), &["info"]));
     assert!(info.contains("io_uring_setup"), "{info}");
+}
+
+#[test]
+fn unknown_calls_are_counted() {
+    let dir = recorded("errors", &[]);
+    let info = works(&rr_run(dir.path(), &["info"]));
+    assert!(info.contains("unknown"), "{info}");
+}
+
+#[test]
+fn a_program_that_ran_unseen_is_named() {
+    let dir = place();
+    let program = c_program("fixed").display().to_string();
+    let script = format!("{program} a b; echo $?");
+    let output = works(&rr_run(dir.path(), &["--record", "sh", "-c", &script]));
+    assert!(output.ends_with("5\n"), "{output}");
+    let info = works(&rr_run(dir.path(), &["info"]));
+    assert!(info.contains(&program) && info.contains("static"), "{info}");
 }
 
 #[test]
