@@ -19,6 +19,11 @@ pub static SHIM: &[u8] = include_bytes!(env!("RR_RUN_SHIM"));
 /// Where it is put, in the order of preference.
 const DIRECTORIES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
+/// What tells one shim from another: 16 hex digits.
+pub fn hash() -> String {
+    blake3::hash(SHIM).to_hex()[..16].to_owned()
+}
+
 /// Writes the shim where guests can load it, unless it is there already; its path.
 ///
 /// # Errors
@@ -43,8 +48,7 @@ fn install_in(directory: &Path) -> std::io::Result<PathBuf> {
         return Err(std::io::Error::other("mounted noexec"));
     }
     let uid = rustix::process::geteuid().as_raw();
-    let hash = blake3::hash(SHIM).to_hex();
-    let path = directory.join(format!("rr-run-{uid:08x}-{}.so", &hash[..16]));
+    let path = directory.join(format!("rr-run-{uid:08x}-{}.so", hash()));
     if is_ours(&path, uid) {
         return Ok(path);
     }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::stack::{Frame, Remote, stack};
 use crate::decode;
 use crate::error::Result;
+use crate::launch::shim;
 use crate::log::map::ArenaMap;
 use crate::log::scan::file_id;
 use crate::session::Session;
@@ -185,7 +186,7 @@ impl Report {
         report.compare(entry, record.as_ref());
         let regs = [0, 1, 2].map(|i| entry.regs.get(i).map_or(0, |r| r.load(Ordering::Acquire)));
         report.stack = stack(pid, regs);
-        report.causes = causes(what, record.as_ref());
+        report.find_causes(session, record.as_ref());
         report
     }
 
@@ -194,8 +195,16 @@ impl Report {
         let mut report = Report::empty(session, ROOT_KEY, What::End, step);
         let _ = report.read_log(session, ROOT_KEY, &mut None);
         report.actual = actual;
-        report.causes = causes(What::End, None);
+        report.find_causes(session, None);
         report
+    }
+
+    fn find_causes(&mut self, session: &Session, record: Option<&Record<'_>>) {
+        self.causes = causes(self.what, record);
+        let recorder = &session.manifest().shim;
+        if !recorder.is_empty() && *recorder != shim::hash() && self.what != What::Until {
+            self.causes.insert(0, "the session was recorded by another build of rr-run");
+        }
     }
 
     fn empty(session: &Session, key: u64, what: What, step: u64) -> Report {

@@ -21,6 +21,9 @@ pub struct Manifest {
     pub format: u32,
     /// Version of the rr-run that recorded it.
     pub rr_run: String,
+    /// Hash of the shim that recorded it: another shim may lay out a guest's memory otherwise.
+    #[serde(default)]
+    pub shim: String,
     /// Name of the session.
     pub name: String,
     /// How recording went.
