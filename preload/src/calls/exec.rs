@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use log_format::arena::{Mode, PAD_TOTAL, proc_state};
+use log_format::arena::{Mode, PAD_TOTAL, proc_state, stop};
 use log_format::record::{Kind, extra, flag, note};
 use log_format::table::{self, Memory, Row};
 
@@ -38,6 +38,13 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if t.process().mode == Mode::Replay {
         return again(t, row, args, &plan);
     }
+    if t.process().mode == Mode::Record && !recording_goes_on(t) {
+        // Nobody would take the new image's log: it runs as it would without rr-run.
+        // SAFETY: the guest's own call.
+        return unsafe {
+            sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, plan.envp, plan.flags)
+        };
+    }
     let target = files::executable(plan.dirfd, plan.path, plan.flags);
     attempt(t, row, args, &target);
     let entry = t.process().entry();
@@ -61,6 +68,10 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     entry.state.store(proc_state::LIVE, Ordering::Release);
     record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
     ret
+}
+
+fn recording_goes_on(t: &Thread) -> bool {
+    t.process().logging && arena::header().stop.load(Ordering::Relaxed) == stop::NO
 }
 
 /// Length of the file name that the kernel puts on the new stack (AT_EXECFN): relative to a

@@ -379,6 +379,7 @@ fn created(
 ) {
     let entry = arena::proc(index);
     if ret < 0 {
+        entry.key.store(0, Ordering::Release);
         entry.state.store(proc_state::FREE, Ordering::Release);
     } else {
         let state = &entry.state;
