@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use log_format::record::{Dir, Kind, Record};
+use memchr::memmem;
 
 use super::Source;
 use super::compare::Bytes;
@@ -74,7 +75,7 @@ fn needle(difference: &Bytes) -> Option<&[u8]> {
 }
 
 fn holds(all: &[u8], part: &[u8]) -> bool {
-    all.windows(part.len()).any(|window| window == part)
+    memmem::find(all, part).is_some()
 }
 
 /// Whether a number begins with these digits somewhere in a text; a short one must be all of it.
