@@ -70,6 +70,11 @@ impl Show {
     pub(super) fn run(self) -> Result<u8> {
         let session = self.store.store()?.open(self.session.as_deref())?;
         let processes = self.processes(&session)?;
+        if processes.is_empty() && session.manifest().status == Status::Recording {
+            eprintln!(
+                "rr-run: the session is being recorded, and nothing of its log is written yet"
+            );
+        }
         let filter = Filter::new(&self.call, self.fd, self.step, self.thread)?
             .failed(self.failed)
             .without_schedule(self.no_schedule);
