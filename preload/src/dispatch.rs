@@ -43,7 +43,9 @@ pub extern "C" fn rr_dispatch(t: &mut Thread) {
         None => {
             // Numbers past the table do not exist here; tell, and let the guest cope.
             if t.process().mode == Mode::Record {
-                record::note(t, note::UNKNOWN, b"syscall number outside the table");
+                let mut text = *b"syscall 00000000000000000000";
+                digits(nr, &mut text[8..]);
+                record::note(t, note::UNKNOWN, &text);
             } else {
                 replay::skip_notes(t);
             }
@@ -82,5 +84,13 @@ fn route(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
         Class::Local | Class::Recorded | Class::Blocking => {
             Outcome::Returns(record::call(t, row, args))
         }
+    }
+}
+
+/// Writes a number in decimal, with leading zeros, to all of `to`.
+fn digits(mut number: u64, to: &mut [u8]) {
+    for digit in to.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
