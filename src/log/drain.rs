@@ -14,8 +14,8 @@ use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
-/// Free slots kept ready for guests.
-const FREE_SLOTS_MIN: u32 = 32;
+/// Free slots kept ready: so many, one more for each guest, but not more than the second number.
+const FREE_SLOTS: (u32, u32) = (8, 32);
 /// Slots allocated at most, beside two for each guest: guests that log faster than the host
 /// drains then wait for it, instead of filling the disk with arena.
 const SLOTS_SHARED_MAX: u32 = 256;
@@ -143,8 +143,9 @@ impl Drain {
         let slots = self.arena.slots().iter().take(self.allocated as usize);
         let mut free =
             slots.filter(|s| s.state.load(Ordering::Acquire) == slot_state::FREE).count() as u32;
+        let ready = (FREE_SLOTS.0 + guests).min(FREE_SLOTS.1);
         let mut added = false;
-        while free < FREE_SLOTS_MIN && self.allocated < limit {
+        while free < ready && self.allocated < limit {
             if let Err(e) = self.arena.allocate_slot(self.allocated) {
                 if self.allocated == 0 {
                     return Err(Error::io("reserve disk space for the log")(e));
