@@ -462,3 +462,11 @@ pub fn shared_name(id: &FileId, to: &mut [u8; NAME_BYTES]) -> bool {
     let inode = file_identity(id.dev, id.ino, 0, 0, 0);
     kept_name(&arena::header().files_dir, inode, b"-shared", to)
 }
+
+/// Replay: true once the recorded inode was mapped shared and writable, so that its stand-in
+/// holds what was written through that mapping.
+pub fn has_stand_in(id: &FileId) -> bool {
+    let mut name = [0; NAME_BYTES];
+    // SAFETY: a NUL-terminated name of ours.
+    shared_name(id, &mut name) && unsafe { sys!(libc::SYS_access, name.as_ptr(), 0) } == 0
+}

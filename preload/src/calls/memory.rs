@@ -89,7 +89,8 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         // SAFETY: as above; the file's copy is mapped privately: replay changes no file.
         let ret = unsafe {
             let end = (offset + len).next_multiple_of(4096);
-            if id.flags & kept::SHARED != 0 {
+            let shared = flags & MAP_TYPE != MAP_PRIVATE;
+            if id.flags & kept::SHARED != 0 || shared && files::has_stand_in(&id) {
                 shared_copy(at, len, prot, place, fd, offset, &id)
             } else if end > id.size.next_multiple_of(4096) {
                 anonymous_copy(at, len, prot, place, fd, offset)
