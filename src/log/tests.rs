@@ -293,7 +293,13 @@ fn written(dir: &Path, steps: u64) -> (HashMap<String, Vec<u8>>, u64) {
     let mut drain = Drain::new(arena.clone(), dir, LIMITS).unwrap();
     drain.provide_slots().unwrap();
     let shim = Shim::new(arena, u64::MAX);
-    assert_eq!(shim.run(steps), steps);
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| shim.run(steps));
+        while !done.is_finished() {
+            drain.round();
+        }
+        assert_eq!(done.join().unwrap(), steps);
+    });
     drain.finish();
     let bytes = drain.into_collected().drained[&ROOT_KEY].writer.bytes;
     let files = std::fs::read_dir(dir.join("procs")).unwrap();
