@@ -1,7 +1,7 @@
 //! The table: one [`Row`] for every x86-64 syscall number.
 //!
 //! Recorder, replayer, decoder and docs/CALLS.md all read it; nothing else lists calls. A call's
-//! buffers are found from its row by [`buffers`], after the call has returned.
+//! buffers are found from its row by [`buffers()`], after the call has returned.
 
 mod blocking;
 mod buffers;

@@ -42,7 +42,7 @@ macro_rules! sets {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum FlagSet {
             $($(#[$doc])* $set,)*
-            /// Request of ioctl: named by [`super::ioctl`].
+            /// Request of ioctl: named by [`super::ioctl()`].
             Ioctl,
             /// Not named: shown in hex.
             Hex,
