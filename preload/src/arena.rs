@@ -80,11 +80,11 @@ pub fn ring() {
     futex_wake(&header.doorbell, u32::MAX >> 1, true);
 }
 
-/// True while the host lives. (A pid that was reused meanwhile would be taken for it.)
+/// True while the host lives; a zombie does not. (A pid that was reused meanwhile would be taken
+/// for it.)
 pub fn host_lives() -> bool {
     let pid = header().host_pid.load(Ordering::Relaxed);
-    // SAFETY: kill with signal 0 only checks.
-    pid > 0 && unsafe { sys!(libc::SYS_kill, pid, 0) } != -i64::from(libc::ESRCH)
+    pid > 0 && !crate::watchdog::is_dead(pid)
 }
 
 /// Copies a NUL-terminated header string into `to`; its length.

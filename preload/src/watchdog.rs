@@ -175,7 +175,7 @@ pub fn is_dead(pid: i32) -> bool {
     let n = unsafe {
         let fd = sys!(libc::SYS_open, short.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
-            return fd == -i64::from(libc::ENOENT);
+            return sys!(libc::SYS_kill, pid, 0) == -i64::from(libc::ESRCH);
         }
         let n = sys!(libc::SYS_read, fd, text.as_mut_ptr(), text.len());
         sys!(libc::SYS_close, fd);
