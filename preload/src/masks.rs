@@ -11,6 +11,9 @@ use crate::thread::Thread;
 pub const KEPT_OPEN: u64 =
     1 << (libc::SIGSYS - 1) | 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1);
 
+/// Signals that nobody can block.
+pub const KILL_STOP: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+
 /// Replaces the mask argument of a call by `room`, a copy that keeps the shim's signals open,
 /// and notes the mask as the one in force.
 pub fn before(t: &mut Thread, nr: u64, real: &mut [u64; 6], room: &mut [u64; 3]) {
@@ -46,7 +49,6 @@ pub fn before(t: &mut Thread, nr: u64, real: &mut [u64; 6], room: &mut [u64; 3])
 }
 
 fn set(t: &mut Thread, mask: u64, in_force: bool) {
-    const KILL_STOP: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
     if in_force {
         t.saved_mask = Some(t.sigmask);
         t.sigmask = mask & !KILL_STOP;

@@ -230,14 +230,13 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
         let cursor = &mut t.process().cursor;
         cursor.skip(len.next_multiple_of(8) - len);
     }
-    let process = t.process();
     if header.flags & flag::SEEDED != 0 && ret > 0 {
         // getrandom(buf, ...) and read(fd, buf, ...) of a random device.
         let to = if row.nr == libc::SYS_read as u16 { args[1] } else { args[0] };
         entropy::fill_guest(&mut t.rng, to, ret as u64);
     }
     if let Some((number, which)) = extras.output {
-        show(process.index, row, args, ret, number, which);
+        show(row, args, ret, number, which);
     }
     step(t);
     (ret, extras)
@@ -266,7 +265,7 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
 }
 
 /// Sends what a write put out to the host, in the order of the recording.
-fn show(index: u32, row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64) {
+fn show(row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64) {
     let header = arena::header();
     loop {
         let bell = header.output_bell.load(Ordering::Acquire);
@@ -278,7 +277,6 @@ fn show(index: u32, row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u6
             crate::sys::die(1);
         }
     }
-    let _ = index;
     if ret > 0 {
         if row.args.get(1).is_some_and(|a| matches!(a.ty, Ty::IovIn(_))) {
             let mut left = ret as u64;

@@ -402,7 +402,8 @@ enum State {
     Kernel(*const u8),
 }
 
-fn on_altstack(t: &Thread, sp: u64) -> bool {
+/// True if a stack pointer lies on the guest's alternate stack.
+pub fn on_altstack(t: &Thread, sp: u64) -> bool {
     t.altstack[1] & libc::SS_DISABLE as u64 == 0
         && sp.wrapping_sub(t.altstack[0] + 1) < t.altstack[2]
 }
@@ -504,8 +505,7 @@ pub fn sigreturn(t: &mut Thread) {
     // SAFETY: Regs is 18 words of plain data, which `bytes` has at GREGS.
     t.regs = unsafe { bytes.as_ptr().add(uc::GREGS).cast::<Regs>().read_unaligned() };
     t.altstack = [word(uc::STACK), word(uc::STACK + 8) & 0xffff_ffff, word(uc::STACK + 16)];
-    const KILL_STOP: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
-    t.sigmask = word(uc::SIGMASK) & !KILL_STOP;
+    t.sigmask = word(uc::SIGMASK) & !crate::masks::KILL_STOP;
     let state = word(uc::FPSTATE);
     if state != 0 {
         let mut software = [0u8; 20];

@@ -111,7 +111,7 @@ pub struct Thread {
     pub kicked: AtomicU32,
     /// The pending signal's siginfo.
     pub pending_info: [u8; 128],
-    /// Next call must be repeated after a handler ran.
+    /// Its stream of seeded randomness.
     pub rng: Rng,
     /// Buffers of the call being logged.
     pub bufs: [BufAt; BUFS_MAX],

@@ -6,6 +6,7 @@ use log_format::table::{Ret, Ty, errno_name};
 use serde_json::{Map, Value, json};
 
 use super::{Options, View, signal_name, text};
+use crate::log::scan::kind_name;
 
 /// Any record as a JSON object: `kind`, `thread`, `text` as [`super::record`] gives it in full,
 /// and what the kind has: for a call `nr`, `name`, `args` (each with `name`, `type`, `value`,
@@ -68,23 +69,6 @@ const FLAGS: [(u8, &str); 6] = [
     (flag::INEXACT, "inexact"),
     (flag::FAIRNESS, "fairness"),
 ];
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Start => "start",
-        Kind::Call => "call",
-        Kind::Yield => "yield",
-        Kind::Clock => "clock",
-        Kind::Tsc => "tsc",
-        Kind::Signal => "signal",
-        Kind::ThreadStart => "thread_start",
-        Kind::ThreadExit => "thread_exit",
-        Kind::Exit => "exit",
-        Kind::Preempt => "preempt",
-        Kind::Note => "note",
-        Kind::Shared => "shared",
-    }
-}
 
 fn fields(call: &Call, ret: Option<i64>, start: bool, put: &mut impl FnMut(&str, Value)) {
     let view = View::new(call, ret, &Options::FULL);

@@ -54,7 +54,6 @@ pub fn rt_sigaction(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 /// rt_sigprocmask: the guest's mask is kept in the thread's block.
 pub fn rt_sigprocmask(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let [how, new, old, size, ..] = *args;
-    const KILL_STOP: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
     let before = t.sigmask;
     let mut after = before;
     let mut ret = if size == 8 { 0 } else { EINVAL };
@@ -68,7 +67,7 @@ pub fn rt_sigprocmask(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         }
     }
     if ret == 0 {
-        t.sigmask = after & !KILL_STOP;
+        t.sigmask = after & !crate::masks::KILL_STOP;
         if old != 0 && !write_guest(old, &before.to_le_bytes()) {
             ret = EFAULT;
         }
@@ -87,8 +86,7 @@ pub fn rt_sigprocmask(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 pub fn sigaltstack(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let [new, old, ..] = *args;
     let before = t.altstack;
-    let sp = t.regs.rsp;
-    let on = before[1] & libc::SS_DISABLE as u64 == 0 && sp.wrapping_sub(before[0] + 1) < before[2];
+    let on = signals::on_altstack(t, t.regs.rsp);
     let mut ret = 0;
     if new != 0 {
         match (Guest.u64(new), Guest.u32(new + 8), Guest.u64(new + 16)) {

@@ -290,7 +290,6 @@ fn make_sharing_process(
     let Some(block) = thread::alloc_block() else { return NO_SUCH };
     let process = block as *mut Process;
     let Some(child) = thread::new_thread(process, 0, t.xmask) else { return NO_SUCH };
-    let p = t.process();
     // SAFETY: fresh blocks that nobody else knows; a Process has no destructor.
     let c = unsafe {
         core::ptr::copy_nonoverlapping(t.process.cast_const(), process, 1);
@@ -334,7 +333,6 @@ fn make_sharing_process(
         thread::free_block(child as u64, false);
         thread::free_block(block, false);
     }
-    let _ = p;
     created(t, row, args, wanted, recorded, ret, index, key);
     ret
 }
