@@ -1,4 +1,4 @@
-//! Which file descriptors are the session's stdin, stdout or stderr, or a random device.
+//! Which file descriptors are the session's stdin, stdout or stderr, a random device, or a file.
 //!
 //! Kept while recording only; the log says it to the replay.
 
@@ -20,6 +20,8 @@ pub enum What {
     Stderr = 3,
     /// /dev/urandom or /dev/random.
     Random = 4,
+    /// Any other file opened by its name.
+    File = 5,
 }
 
 /// Highest fd that is followed.
@@ -42,6 +44,7 @@ impl Fds {
             Some(2) => What::Stdout,
             Some(3) => What::Stderr,
             Some(4) => What::Random,
+            Some(5) => What::File,
             _ => What::Other,
         }
     }

@@ -10,7 +10,7 @@ use crate::arena;
 use crate::fds::What;
 use crate::sys::Guest;
 use crate::thread::{BUFS_MAX, Thread};
-use crate::{entropy, masks, token, trap};
+use crate::{entropy, masks, token, trap, vdso};
 
 /// A buffer that belongs to no argument: its `arg` number and bytes.
 pub type Extra<'a> = (u8, &'a [u8]);
@@ -56,8 +56,13 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&words[0].to_le_bytes());
         bytes[8..].copy_from_slice(&words[1].to_le_bytes());
-        log(t, Kind::Call, flags, row, args, ret, &[(extra::OUTPUT, &bytes)]);
+        let time = vdso::monotonic_ns(p).to_le_bytes();
+        let extras = [(extra::OUTPUT, &bytes[..]), (extra::TIME, &time)];
+        log(t, Kind::Call, flags, row, args, ret, &extras);
         p.entry().pending_output.store(0, Ordering::Release);
+    } else if is_timed(t, row, args, ret) {
+        let time = vdso::monotonic_ns(p).to_le_bytes();
+        log(t, Kind::Call, flags, row, args, ret, &[(extra::TIME, &time)]);
     } else {
         log(t, Kind::Call, flags, row, args, ret, &[]);
     }
@@ -94,6 +99,13 @@ fn seeded_read(t: &Thread, nr: u64, args: &[u64; 6]) -> Option<u64> {
     // The kernel gives at most this much from a random device in one read.
     const RANDOM_READ_MAX: u64 = 33_554_431;
     seeded.then_some(args[2].min(RANDOM_READ_MAX))
+}
+
+/// Whether a call's record says when it completed.
+fn is_timed(t: &Thread, row: &Row, args: &[u64; 6], ret: i64) -> bool {
+    let fd = row.timed_fd().and_then(|i| args.get(i));
+    // What would block has moved nothing.
+    ret != -i64::from(libc::EAGAIN) && fd.is_some_and(|fd| t.process().fds.get(*fd) != What::File)
 }
 
 /// True for a call that moves bytes inside the kernel to the session's output.

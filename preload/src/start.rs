@@ -346,16 +346,18 @@ fn record_start(t: &mut Thread, loaded: bool) {
     let bytes = unsafe {
         core::slice::from_raw_parts((&raw const info).cast::<u8>(), size_of::<StartInfo>())
     };
-    let mut extras: [record::Extra<'_>; FILES_MAX + 1] = [(extra::START, &[]); FILES_MAX + 1];
+    let mut extras: [record::Extra<'_>; FILES_MAX + 2] = [(extra::START, &[]); FILES_MAX + 2];
+    let time = crate::vdso::monotonic_ns(t.process()).to_le_bytes();
     extras[0] = (extra::START, bytes);
+    extras[1] = (extra::TIME, &time);
     let mut from = 0;
     // SAFETY: the scratch is not written while the record is appended.
     let scratch = unsafe { &*(&raw const t.scratch).cast::<[u8; SCRATCH_BYTES]>() };
-    for (slot, end) in extras.iter_mut().skip(1).zip(ends.iter().take(count)) {
+    for (slot, end) in extras.iter_mut().skip(2).zip(ends.iter().take(count)) {
         *slot = (extra::FILE, scratch.get(from..*end).unwrap_or(&[]));
         from = *end;
     }
-    let extras = extras.get(..count + 1).unwrap_or(&[]);
+    let extras = extras.get(..count + 2).unwrap_or(&[]);
     record::append(t, Kind::Start, 0, (0, 0), &[0; 6], 0, 0, extras);
 }
 

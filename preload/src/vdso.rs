@@ -8,6 +8,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::maps::Map;
+use crate::process::Process;
 use crate::symbols;
 use crate::sys::sys;
 
@@ -26,6 +27,20 @@ pub fn clock_gettime() -> Option<unsafe extern "C" fn(u64, *mut [u64; 2]) -> i32
     (at != 0).then(|| unsafe {
         core::mem::transmute::<u64, unsafe extern "C" fn(u64, *mut [u64; 2]) -> i32>(at)
     })
+}
+
+/// CLOCK_MONOTONIC, nanoseconds.
+pub fn monotonic_ns(p: &Process) -> u64 {
+    const NS: u64 = 1_000_000_000;
+    let mut now = [0u64; 2];
+    let to = &raw mut now;
+    match clock_gettime() {
+        // SAFETY: the vDSO's function writes two words to `to`.
+        Some(read) if !p.trap_tsc => _ = unsafe { read(libc::CLOCK_MONOTONIC as u64, to) },
+        // SAFETY: the kernel writes two words to `to`.
+        _ => _ = unsafe { sys!(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, to) },
+    }
+    now[0] * NS + now[1]
 }
 
 /// True for addresses in the moved vDSO.

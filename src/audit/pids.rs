@@ -71,7 +71,7 @@ impl Pids {
         if pid < 0 { (ordinal ^ 0x4000_0000) as i32 } else { ordinal as i32 }
     }
 
-    /// Copies a record's bytes into `out`, with its pids replaced.
+    /// Copies a record's bytes into `out`, with its pids replaced and the time of the call left out.
     pub fn canonical(&mut self, record: &Record, bytes: &[u8], out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(bytes);
@@ -90,6 +90,9 @@ impl Pids {
         let Ok(call) = record.call() else { return };
         let start = bytes.as_ptr().addr();
         let at = |part: &[u8]| part.as_ptr().addr().wrapping_sub(start);
+        if let Some(time) = call.buf(extra::TIME, Dir::Extra) {
+            out.iter_mut().skip(at(time.bytes)).take(time.bytes.len()).for_each(|b| *b = 0);
+        }
         if record.header.kind == Kind::Start {
             if let Some(info) = call.buf(extra::START, Dir::Extra) {
                 self.replace(out, at(info.bytes) + 16);

@@ -173,6 +173,7 @@ fn extra_name(arg: u8) -> Option<&'static str> {
         extra::OUTPUT => "output",
         extra::START => "start",
         extra::THREAD => "thread",
+        extra::TIME => "time",
         _ => return None,
     })
 }

@@ -128,6 +128,10 @@ pub mod extra {
     pub const START: u8 = 0xf3;
     /// Ordinal of the created thread: u64.
     pub const THREAD: u8 = 0xf4;
+    /// CLOCK_MONOTONIC in nanoseconds when the call had completed: u64. Stands in the start of an
+    /// image and in the calls that [`crate::table::Row::timed_fd`] names; differs from run to run
+    /// by nature, so it is never compared.
+    pub const TIME: u8 = 0xf5;
 }
 
 /// Direction of a buffer.
@@ -373,6 +377,11 @@ impl<'a> Call<'a> {
     /// The first buffer with this `arg` number and direction.
     pub fn buf(&self, arg: u8, dir: Dir) -> Option<Buf<'a>> {
         self.bufs().flatten().find(|b| b.arg == arg && b.dir == dir)
+    }
+
+    /// CLOCK_MONOTONIC in nanoseconds when the call had completed, where that was noted.
+    pub fn time_ns(&self) -> Option<u64> {
+        u64_at(self.buf(extra::TIME, Dir::Extra)?.bytes, 0)
     }
 }
 

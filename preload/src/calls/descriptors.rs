@@ -1,4 +1,4 @@
-//! Follows which descriptors are the session's own stdin, stdout and stderr.
+//! Follows what the descriptors are that rr-run must know.
 
 use crate::fds::What;
 use crate::sys::Guest;
@@ -30,7 +30,7 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
         }
         libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 => {
             let path = if nr == libc::SYS_open as u64 { args[0] } else { args[1] };
-            fds.set(new, if is_random(path) { What::Random } else { What::Other });
+            fds.set(new, if is_random(path) { What::Random } else { What::File });
         }
         libc::SYS_socket
         | libc::SYS_accept

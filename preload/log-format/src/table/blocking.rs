@@ -4,12 +4,21 @@ use super::{Class, Row};
 
 /// Numbers of the calls whose arguments decide.
 pub(super) mod nr {
+    pub(crate) const READ: u16 = 0;
+    pub(crate) const WRITE: u16 = 1;
     pub(crate) const OPEN: u16 = 2;
+    pub(crate) const CLOSE: u16 = 3;
     pub(crate) const POLL: u16 = 7;
+    pub(crate) const READV: u16 = 19;
+    pub(crate) const WRITEV: u16 = 20;
+    pub(crate) const SENDFILE: u16 = 40;
+    pub(crate) const CONNECT: u16 = 42;
+    pub(crate) const ACCEPT: u16 = 43;
     pub(crate) const SENDTO: u16 = 44;
     pub(crate) const RECVFROM: u16 = 45;
     pub(crate) const SENDMSG: u16 = 46;
     pub(crate) const RECVMSG: u16 = 47;
+    pub(crate) const SHUTDOWN: u16 = 48;
     pub(crate) const WAIT4: u16 = 61;
     pub(crate) const MSGSND: u16 = 69;
     pub(crate) const MSGRCV: u16 = 70;
@@ -19,7 +28,9 @@ pub(super) mod nr {
     pub(crate) const EPOLL_WAIT: u16 = 232;
     pub(crate) const WAITID: u16 = 247;
     pub(crate) const OPENAT: u16 = 257;
+    pub(crate) const SPLICE: u16 = 275;
     pub(crate) const EPOLL_PWAIT: u16 = 281;
+    pub(crate) const ACCEPT4: u16 = 288;
     pub(crate) const RECVMMSG: u16 = 299;
     pub(crate) const SENDMMSG: u16 = 307;
 }
@@ -74,5 +85,31 @@ impl Row {
             _ => true,
         };
         if blocks { Class::Blocking } else { Class::Recorded }
+    }
+
+    /// Index of the descriptor argument of a call that moves bytes or opens or ends a connection,
+    /// whose records carry the time ([`crate::record::extra::TIME`]) unless the descriptor is a
+    /// file that was opened by its name.
+    pub fn timed_fd(&self) -> Option<usize> {
+        match self.nr {
+            nr::SPLICE => Some(2),
+            nr::READ
+            | nr::WRITE
+            | nr::CLOSE
+            | nr::READV
+            | nr::WRITEV
+            | nr::SENDFILE
+            | nr::CONNECT
+            | nr::ACCEPT
+            | nr::ACCEPT4
+            | nr::SHUTDOWN
+            | nr::SENDTO
+            | nr::RECVFROM
+            | nr::SENDMSG
+            | nr::RECVMSG
+            | nr::SENDMMSG
+            | nr::RECVMMSG => Some(0),
+            _ => None,
+        }
     }
 }
