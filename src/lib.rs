@@ -25,3 +25,4 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod session;
+pub mod stream;

@@ -1,0 +1,18 @@
+//! Streams: what went over a session's connections, as requests, responses and tokens.
+//!
+//! Everything here is sans-IO: bytes and times in, decoded things out. It works on a finished
+//! session, on one that is being recorded, and on one that was cut short.
+//!
+//! 1. [`connection`]: the calls of all processes become connections and their [`Segment`]s: who
+//!    sent how many bytes when. The plaintext of TLS connections that the host has intercepted
+//!    comes in by the same type.
+//! 2. `http`: the segments of one connection become [`Exchange`]s (HTTP/1, HTTP/2, WebSocket).
+//! 3. `dialect`: an exchange with a model becomes an `LlmCall`: its request, tokens, usage, end.
+//! 4. `token`, `capture`, `replay`, `timing`: token streams by themselves, for recordings and
+//!    for Rust programs that capture live.
+
+pub mod connection;
+pub mod exchange;
+
+pub use connection::{Connection, Direction, Segment, Tls};
+pub use exchange::{Body, Chunk, End, Exchange, Header, Message, Protocol, Request, Response};
