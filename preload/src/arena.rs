@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use log_format::arena::{self, ArenaHeader, ProcEntry, SlotHeader};
+use log_format::arena::{self, ArenaHeader, ProcEntry, SlotHeader, Socket, socket_state};
 
 use crate::sys::{futex_wake, sys};
 
@@ -66,6 +66,25 @@ pub fn slot(index: u32) -> &'static SlotHeader {
 /// Address of a slot's data.
 pub fn slot_data(index: u32) -> *mut u8 {
     (arena::BASE + arena::slot_offset(index as usize % arena::SLOT_COUNT) as u64) as *mut u8
+}
+
+/// All sockets.
+pub fn sockets() -> &'static [Socket] {
+    let at = (arena::BASE + arena::SOCKETS_AT as u64) as *const Socket;
+    // SAFETY: as for `header`: SOCKET_COUNT of them stand there.
+    unsafe { core::slice::from_raw_parts(at, arena::SOCKET_COUNT) }
+}
+
+/// Reserves a socket's entry; None if all are taken.
+pub fn reserve_socket() -> Option<&'static Socket> {
+    use socket_state::{FREE, RESERVED};
+    sockets().iter().find(|socket| {
+        socket.state.load(Ordering::Relaxed) == FREE
+            && socket
+                .state
+                .compare_exchange(FREE, RESERVED, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    })
 }
 
 /// The output ring.

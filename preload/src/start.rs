@@ -285,7 +285,7 @@ pub fn begin_image(t: &mut Thread, loaded: bool) {
     match t.process().mode {
         Mode::Replay => replay_start(t, loaded),
         Mode::Record => record_start(t, loaded),
-        Mode::Seeded => {}
+        Mode::Seeded | Mode::Network => {}
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use log_format::arena::{
     self, ARENA_BYTES, ArenaHeader, OUTPUT_AT, OUTPUT_BYTES, PROC_COUNT, PROCS_AT, ProcEntry,
-    SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SlotHeader,
+    SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SOCKET_COUNT, SOCKETS_AT, SlotHeader, Socket,
 };
 use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use rustix::fs::FallocateFlags;
@@ -95,6 +95,14 @@ impl ArenaMap {
     pub fn slots(&self) -> &[SlotHeader] {
         // SAFETY: as for `procs`: SLOT_COUNT headers of atomics stand at SLOTS_AT, aligned to 64.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(SLOTS_AT).cast(), SLOT_COUNT) }
+    }
+
+    /// All sockets whose other end is the host.
+    pub fn sockets(&self) -> &[Socket] {
+        // SAFETY: as for `procs`: SOCKET_COUNT entries of atomics stand at SOCKETS_AT.
+        unsafe {
+            std::slice::from_raw_parts(self.map.as_ptr().add(SOCKETS_AT).cast(), SOCKET_COUNT)
+        }
     }
 
     /// The header of one slot; slot numbers come from lists, which hold only valid ones.

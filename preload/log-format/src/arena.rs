@@ -1,8 +1,8 @@
 //! The arena: the file that the host creates and every guest process maps at [`BASE`].
 //!
 //! ```text
-//! 0            HEADER_BYTES    PROCS_AT         SLOTS_AT             OUTPUT_AT      DATA_AT
-//! | ArenaHeader | ProcEntry * PROC_COUNT | SlotHeader * SLOT_COUNT | output ring | slot data ... |
+//! 0         PROCS_AT                 SLOTS_AT                  SOCKETS_AT              OUTPUT_AT     DATA_AT
+//! | header | ProcEntry * PROC_COUNT | SlotHeader * SLOT_COUNT | Socket * SOCKET_COUNT | output ring | slot data ...
 //! ```
 //!
 //! The file is sparse. Only slots whose bytes the host has allocated with `fallocate` are ever
@@ -26,13 +26,17 @@ pub const SLOT_BYTES: usize = 256 * 1024;
 /// Bytes of the ring that carries stdout and stderr of a replay to the host.
 pub const OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes reserved for [`ArenaHeader`].
-pub const HEADER_BYTES: usize = 16 * 1024;
+pub const HEADER_BYTES: usize = 24 * 1024;
 /// Offset of the process entries.
 pub const PROCS_AT: usize = HEADER_BYTES;
 /// Offset of the slot headers.
 pub const SLOTS_AT: usize = PROCS_AT + PROC_COUNT * size_of::<ProcEntry>();
+/// Sockets of guests whose other end is the host, at most.
+pub const SOCKET_COUNT: usize = 2048;
+/// Offset of the sockets.
+pub const SOCKETS_AT: usize = SLOTS_AT + SLOT_COUNT * size_of::<SlotHeader>();
 /// Offset of the output ring.
-pub const OUTPUT_AT: usize = SLOTS_AT + SLOT_COUNT * size_of::<SlotHeader>();
+pub const OUTPUT_AT: usize = SOCKETS_AT + SOCKET_COUNT * size_of::<Socket>();
 /// Offset of the first slot's data.
 pub const DATA_AT: usize = (OUTPUT_AT + OUTPUT_BYTES).next_multiple_of(SLOT_BYTES);
 /// Size of the whole file.
@@ -48,12 +52,17 @@ pub enum Mode {
     Replay = 2,
     /// Perform calls with seeded randomness, log nothing (`--seed` without `--record`).
     Seeded = 3,
+    /// Perform calls, but for the network (connections and name lookups go to the host's player),
+    /// clocks and randomness, which come from a recording.
+    Network = 4,
 }
 
 impl Mode {
     /// Reads the mode's number as it stands in the header.
     pub fn from_u32(value: u32) -> Option<Mode> {
-        [Mode::Record, Mode::Replay, Mode::Seeded].into_iter().find(|m| *m as u32 == value)
+        [Mode::Record, Mode::Replay, Mode::Seeded, Mode::Network]
+            .into_iter()
+            .find(|m| *m as u32 == value)
     }
 }
 
@@ -67,6 +76,95 @@ pub mod option {
     pub const TRAP_TSC: u32 = 4;
     /// A failure to record ends the guest (`--strict-record`).
     pub const STRICT: u32 = 8;
+    /// The real clock in [`super::Mode::Network`].
+    pub const LIVE_CLOCK: u32 = 16;
+}
+
+/// An internet address as it stands in the arena.
+#[repr(C)]
+pub struct Address {
+    /// 4 or 6 in bits 0 to 15, port in bits 16 to 31.
+    pub kind_port: AtomicU32,
+    /// Padding.
+    pub pad: AtomicU32,
+    /// The address's bytes in network order; of version 4 the first four.
+    pub ip: [AtomicU64; 2],
+}
+
+impl Address {
+    /// Reads the address: version (4 or 6), port, bytes.
+    pub fn get(&self) -> (u8, u16, [u8; 16]) {
+        let word = self.kind_port.load(Ordering::Acquire);
+        let mut ip = [0; 16];
+        for (to, from) in ip.chunks_exact_mut(8).zip(&self.ip) {
+            to.copy_from_slice(&from.load(Ordering::Relaxed).to_le_bytes());
+        }
+        (word as u8, (word >> 16) as u16, ip)
+    }
+
+    /// Stores an address.
+    pub fn set(&self, version: u8, port: u16, ip: [u8; 16]) {
+        let halves = u128::from_le_bytes(ip);
+        self.ip[0].store(halves as u64, Ordering::Relaxed);
+        self.ip[1].store((halves >> 64) as u64, Ordering::Relaxed);
+        self.kind_port.store(u32::from(version) | u32::from(port) << 16, Ordering::Release);
+    }
+}
+
+/// States of a [`Socket`].
+pub mod socket_state {
+    /// Unused.
+    pub const FREE: u32 = 0;
+    /// Being filled in.
+    pub const RESERVED: u32 = 1;
+    /// The guest's socket is (about to be) connected to the host.
+    pub const OPEN: u32 = 2;
+    /// The shim refused the connection; only for the host's report.
+    pub const REFUSED: u32 = 3;
+}
+
+/// A socket of a guest whose other end is the host, found by the port of the guest's end.
+#[repr(C)]
+pub struct Socket {
+    /// One of [`socket_state`]'s values.
+    pub state: AtomicU32,
+    /// The guest's descriptor when it was made.
+    pub fd: AtomicI32,
+    /// Key of the process that made it.
+    pub process: AtomicU64,
+    /// Steps of that process then.
+    pub step: AtomicU64,
+    /// The guest's end: loopback address and port.
+    pub local: Address,
+    /// The other end as the guest sees it.
+    pub peer: Address,
+    /// The guest's end as the guest sees it; version 0: as it is.
+    pub shown: Address,
+}
+
+/// Destinations that [`NetHeader::served`] can hold.
+pub const SERVED_MAX: usize = 256;
+
+/// What [`Mode::Network`] needs.
+#[repr(C)]
+pub struct NetHeader {
+    /// The player's TCP ports on 127.0.0.1 and ::1 (0: none).
+    pub player: [AtomicU32; 2],
+    /// The player's DNS port on 127.0.0.1 and ::1, UDP and TCP.
+    pub dns: [AtomicU32; 2],
+    /// 1: connections to hosts that are not known here go to the player as well, which decides;
+    /// 0: they are refused.
+    pub others: AtomicU32,
+    /// Used entries of `served`.
+    pub served_count: AtomicU32,
+    /// What is added to the real wall clock, nanoseconds (two's complement).
+    pub wall_offset_ns: AtomicU64,
+    /// What is added to the real monotonic clock, nanoseconds (two's complement).
+    pub mono_offset_ns: AtomicU64,
+    /// Loopback destinations that the player serves; others on loopback are live.
+    pub served: [Address; SERVED_MAX],
+    /// NUL-terminated directory of recorded clock readings.
+    pub clocks_dir: [AtomicU8; 1024],
 }
 
 /// Sum of the lengths of the LD_PRELOAD value, the RR_RUN_ARENA value, the executed file name and
@@ -161,6 +259,8 @@ pub struct ArenaHeader {
     pub shim_path: [AtomicU8; 256],
     /// NUL-terminated path of this arena.
     pub arena_path: [AtomicU8; 1024],
+    /// For [`Mode::Network`].
+    pub net: NetHeader,
 }
 
 /// The shim's account of a divergence; the host adds stack and context from the live process.
@@ -327,6 +427,8 @@ pub struct SlotHeader {
 const _: () = assert!(size_of::<ArenaHeader>() <= HEADER_BYTES);
 const _: () = assert!(size_of::<ProcEntry>() == 192);
 const _: () = assert!(size_of::<SlotHeader>() == 64);
+const _: () = assert!(size_of::<Socket>() == 96);
+const _: () = assert!(SOCKETS_AT.is_multiple_of(64));
 const _: () = assert!(DATA_AT.is_multiple_of(4096) && SLOT_BYTES.is_multiple_of(4096));
 
 /// File offset of a slot's data.
