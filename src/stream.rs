@@ -11,8 +11,10 @@
 //! 4. `token`, `capture`, `replay`, `timing`: token streams by themselves, for recordings and
 //!    for Rust programs that capture live.
 
+pub mod body;
 pub mod connection;
 pub mod exchange;
 
+pub use body::{Body, Piece, Source};
 pub use connection::{Connection, Direction, Segment, Tls};
-pub use exchange::{Body, Chunk, End, Exchange, Header, Message, Protocol, Request, Response};
+pub use exchange::{Chunk, End, Exchange, Header, Message, Protocol, Request, Response};

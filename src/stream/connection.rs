@@ -25,8 +25,29 @@ pub struct Segment<'a> {
     pub process: u64,
     /// Step of that call in its process; for intercepted TLS, of the last call known.
     pub step: u64,
+    /// Where the bytes start in that process's log; of no meaning outside a session.
+    pub offset: u64,
     /// The bytes.
     pub bytes: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// The first `len` bytes (at most all), and what follows them.
+    pub fn split(self, len: usize) -> (Segment<'a>, Segment<'a>) {
+        let (first, rest) = self.bytes.split_at(len.min(self.bytes.len()));
+        let offset = self.offset + first.len() as u64;
+        (Segment { bytes: first, ..self }, Segment { bytes: rest, offset, ..self })
+    }
+}
+
+impl Direction {
+    /// The other way.
+    pub fn other(self) -> Direction {
+        match self {
+            Direction::Sent => Direction::Received,
+            Direction::Received => Direction::Sent,
+        }
+    }
 }
 
 /// One socket's life.

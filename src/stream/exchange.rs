@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Body;
+
 /// How the exchange was framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
@@ -44,7 +46,7 @@ pub struct Exchange {
 }
 
 /// One header field, as it stood on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name, in the case that was sent.
     pub name: Bytes,
@@ -102,15 +104,6 @@ pub struct Response {
     pub step: u64,
 }
 
-/// A message's content as it was transferred: transfer coding removed, content coding kept.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Body {
-    /// All bytes that came.
-    pub bytes: Bytes,
-    /// The pieces they came in: one for each read (or write) and transfer chunk or DATA frame.
-    pub chunks: Vec<Chunk>,
-}
-
 /// A piece of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
@@ -135,6 +128,25 @@ pub struct Message {
     pub time_ns: u64,
     /// Step of that call.
     pub step: u64,
+}
+
+impl Message {
+    /// Opcode of a text message.
+    pub const TEXT: u8 = 1;
+    /// Opcode of a binary message.
+    pub const BINARY: u8 = 2;
+    /// Opcode of a close frame.
+    pub const CLOSE: u8 = 8;
+    /// Opcode of a ping.
+    pub const PING: u8 = 9;
+    /// Opcode of a pong.
+    pub const PONG: u8 = 10;
+}
+
+/// Value of the first field with this name, whose case does not matter.
+pub fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
+    let found = headers.iter().find(|h| h.name.eq_ignore_ascii_case(name.as_bytes()))?;
+    Some(&found.value)
 }
 
 /// How an exchange ended.
