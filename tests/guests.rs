@@ -14,6 +14,7 @@ guests! {
     sockets => Case::c("sockets");
     signals => Case::c("signals");
     threads => Case::c("threads");
+    cancelled_threads => Case::c("cancel").same_as_native();
     processes => Case::c("processes");
     memory => Case::c("memory");
     clocks_and_randomness => Case::c("clocks");

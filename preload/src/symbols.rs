@@ -8,9 +8,9 @@ use core::arch::naked_asm;
 use crate::calls::time::rr_fast_clock;
 use crate::dispatch::pseudo;
 
-/// `name(args...)` is the syscall with this number.
+/// `name(args...)` is the syscall with this number, `$entry` its way in.
 macro_rules! syscalls {
-    ($($name:ident = $nr:expr;)*) => {$(
+    ($entry:literal: $($name:ident = $nr:expr;)*) => {$(
         /// Replaces libc's function of this name.
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
@@ -18,7 +18,7 @@ macro_rules! syscalls {
             naked_asm!(
                 "mov eax, {nr}",
                 "mov r10, rcx",
-                "jmp rr_symbol_entry",
+                concat!("jmp ", $entry),
                 nr = const $nr,
             )
         }
@@ -26,6 +26,7 @@ macro_rules! syscalls {
 }
 
 syscalls! {
+    "rr_cancel_entry":
     read = libc::SYS_read;
     write = libc::SYS_write;
     readv = libc::SYS_readv;
@@ -41,6 +42,10 @@ syscalls! {
     connect = libc::SYS_connect;
     poll = libc::SYS_poll;
     epoll_wait = libc::SYS_epoll_wait;
+}
+
+syscalls! {
+    "rr_symbol_entry":
     epoll_ctl = libc::SYS_epoll_ctl;
     getrandom = libc::SYS_getrandom;
     sched_yield = libc::SYS_sched_yield;
@@ -59,7 +64,7 @@ pub unsafe extern "C" fn send() {
         "mov r10, rcx",
         "xor r8d, r8d",
         "xor r9d, r9d",
-        "jmp rr_symbol_entry",
+        "jmp rr_cancel_entry",
         nr = const libc::SYS_sendto,
     )
 }
@@ -73,7 +78,7 @@ pub unsafe extern "C" fn recv() {
         "mov r10, rcx",
         "xor r8d, r8d",
         "xor r9d, r9d",
-        "jmp rr_symbol_entry",
+        "jmp rr_cancel_entry",
         nr = const libc::SYS_recvfrom,
     )
 }
@@ -86,7 +91,7 @@ pub unsafe extern "C" fn epoll_pwait() {
         "mov eax, {nr}",
         "mov r10, rcx",
         "mov r9d, 8",
-        "jmp rr_symbol_entry",
+        "jmp rr_cancel_entry",
         nr = const libc::SYS_epoll_pwait,
     )
 }

@@ -11,11 +11,36 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
+use crate::process::Process;
 use crate::thread::{Regs, Thread, current, entry};
+
+/// Of pthread.h.
+const PTHREAD_CANCEL_ASYNCHRONOUS: u32 = 1;
 
 macro_rules! at {
     ($field:ident) => {
         offset_of!(Thread, regs) + offset_of!(Regs, $field)
+    };
+}
+
+/// Stores the registers that hold a call's number and arguments, and those that a function keeps.
+macro_rules! save_registers {
+    () => {
+        concat!(
+            "mov gs:[{RAX}], rax\n",
+            "mov gs:[{RDI}], rdi\n",
+            "mov gs:[{RSI}], rsi\n",
+            "mov gs:[{RDX}], rdx\n",
+            "mov gs:[{R10}], r10\n",
+            "mov gs:[{R8}], r8\n",
+            "mov gs:[{R9}], r9\n",
+            "mov gs:[{RBX}], rbx\n",
+            "mov gs:[{RBP}], rbp\n",
+            "mov gs:[{R12}], r12\n",
+            "mov gs:[{R13}], r13\n",
+            "mov gs:[{R14}], r14\n",
+            "mov gs:[{R15}], r15\n",
+        )
     };
 }
 
@@ -27,10 +52,10 @@ global_asm!(
     "rr_ready: .long 0",
     ".text",
     ".globl rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors",
-    ".globl rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".globl rr_symbol_entry, rr_cancel_entry, rr_raw_entry, rr_restorer",
     ".globl rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
     ".hidden rr_trap_entry, rr_site_entry, rr_exit, rr_exit_vectors",
-    ".hidden rr_symbol_entry, rr_raw_entry, rr_restorer",
+    ".hidden rr_symbol_entry, rr_cancel_entry, rr_raw_entry, rr_restorer",
     ".hidden rr_symbol_return, rr_symbol_restart, rr_raw_return, rr_raw_restart",
     // -- from a patched site: number in eax, rcx behind the site. The red zone is the guest's.
     "rr_site_entry:",
@@ -40,19 +65,7 @@ global_asm!(
     "pop qword ptr gs:[{RFLAGS}]",
     "mov gs:[{RIP}], rcx",
     "mov gs:[{RCX}], rcx",
-    "mov gs:[{RAX}], rax",
-    "mov gs:[{RDI}], rdi",
-    "mov gs:[{RSI}], rsi",
-    "mov gs:[{RDX}], rdx",
-    "mov gs:[{R10}], r10",
-    "mov gs:[{R8}], r8",
-    "mov gs:[{R9}], r9",
-    "mov gs:[{RBX}], rbx",
-    "mov gs:[{RBP}], rbp",
-    "mov gs:[{R12}], r12",
-    "mov gs:[{R13}], r13",
-    "mov gs:[{R14}], r14",
-    "mov gs:[{R15}], r15",
+    save_registers!(),
     "mov dword ptr gs:[{ENTRY}], {SITE}",
     // -- from SIGSYS: all of gs:regs is filled, rsp is the shim's stack.
     "rr_trap_entry:",
@@ -91,7 +104,51 @@ global_asm!(
     "mov rcx, gs:[{RCX}]",
     "mov rsp, gs:[{RSP}]",
     "jmp qword ptr gs:[{RIP}]",
+    // -- from a hooked libc function that is a cancellation point. Once there are threads, it does
+    // as libc's own: a request that stands is obeyed, and one that comes meanwhile is sent as a
+    // signal, whose handler unwinds from here. The unwinder needs the frame's description.
+    ".cfi_startproc",
+    "rr_cancel_entry:",
+    "cmp dword ptr [rip + rr_ready], 0",
+    "je rr_symbol_entry",
+    "mov r11, gs:[{PROCESS}]",
+    "cmp dword ptr [r11 + {STARTED}], 1",
+    "jbe rr_symbol_entry",
+    "mov r11, [rip + pthread_setcanceltype@GOTPCREL]",
+    "test r11, r11",
+    "je rr_symbol_entry",
+    "sub rsp, 72",
+    ".cfi_adjust_cfa_offset 72",
+    "mov [rsp + 8], rax",
+    "mov [rsp + 16], rdi",
+    "mov [rsp + 24], rsi",
+    "mov [rsp + 32], rdx",
+    "mov [rsp + 40], r10",
+    "mov [rsp + 48], r8",
+    "mov [rsp + 56], r9",
+    "mov edi, {ASYNCHRONOUS}",
+    "mov rsi, rsp",
+    "call r11",
+    "mov rax, [rsp + 8]",
+    "mov rdi, [rsp + 16]",
+    "mov rsi, [rsp + 24]",
+    "mov rdx, [rsp + 32]",
+    "mov r10, [rsp + 40]",
+    "mov r8, [rsp + 48]",
+    "mov r9, [rsp + 56]",
+    "call rr_symbol_entry",
+    "mov [rsp + 8], rax",
+    "mov edi, [rsp]",
+    "xor esi, esi",
+    "call [rip + pthread_setcanceltype@GOTPCREL]",
+    "mov rax, [rsp + 8]",
+    "add rsp, 72",
+    ".cfi_adjust_cfa_offset -72",
+    "ret",
+    ".cfi_endproc",
+    ".weak pthread_setcanceltype",
     // -- from a hooked libc function: number in eax, arguments as the kernel takes them.
+    ".cfi_startproc",
     "rr_symbol_restart:",
     "rr_symbol_entry:",
     "cmp dword ptr [rip + rr_ready], 0",
@@ -112,19 +169,7 @@ global_asm!(
     // The flags of the call before may still stand there (a trap keeps the direction flag).
     "mov qword ptr gs:[{RFLAGS}], 0x202",
     "mov gs:[{RIP}], r11",
-    "mov gs:[{RAX}], rax",
-    "mov gs:[{RDI}], rdi",
-    "mov gs:[{RSI}], rsi",
-    "mov gs:[{RDX}], rdx",
-    "mov gs:[{R10}], r10",
-    "mov gs:[{R8}], r8",
-    "mov gs:[{R9}], r9",
-    "mov gs:[{RBX}], rbx",
-    "mov gs:[{RBP}], rbp",
-    "mov gs:[{R12}], r12",
-    "mov gs:[{R13}], r13",
-    "mov gs:[{R14}], r14",
-    "mov gs:[{R15}], r15",
+    save_registers!(),
     "mov gs:[{RSP}], rsp",
     "mov rdi, gs:[0]",
     "mov rsp, gs:[{SHIM_SP}]",
@@ -146,6 +191,7 @@ global_asm!(
     "ret",
     "6:",
     "push rbx",
+    ".cfi_adjust_cfa_offset 8",
     "mov rbx, rax",
     "neg ebx",
     "mov rax, [rip + __errno_location@GOTPCREL]",
@@ -156,7 +202,9 @@ global_asm!(
     "5:",
     "mov rax, -1",
     "pop rbx",
+    ".cfi_adjust_cfa_offset -8",
     "ret",
+    ".cfi_endproc",
     ".weak __errno_location",
     // -- return from the shim's own signal handlers.
     "rr_restorer:",
@@ -166,6 +214,9 @@ global_asm!(
     XSAVE = const offset_of!(Thread, xsave),
     XMASK = const offset_of!(Thread, xmask),
     ENTRY = const offset_of!(Thread, entry),
+    PROCESS = const offset_of!(Thread, process),
+    STARTED = const offset_of!(Process, threads_started),
+    ASYNCHRONOUS = const PTHREAD_CANCEL_ASYNCHRONOUS,
     RESUME = const offset_of!(Thread, resume),
     SHIM_SP = const offset_of!(Thread, shim_sp),
     SITE = const entry::SITE,
