@@ -12,9 +12,31 @@
 //!    for Rust programs that capture live.
 
 pub mod body;
+pub mod call;
+mod calls;
+pub mod capture;
 pub mod connection;
+pub mod decoder;
+pub mod dialect;
+pub mod eventstream;
 pub mod exchange;
+pub mod framing;
+pub mod ndjson;
+pub mod replay;
+pub mod sse;
+pub mod timing;
+pub mod token;
 
 pub use body::{Body, Piece, Source};
+pub use call::{Api, CallEnd, CallId, LlmCall};
+pub use calls::llm_calls;
+pub use capture::{StreamCapture, capture_stream, capture_stream_async};
 pub use connection::{Connection, Direction, Segment, Tls};
+pub use decoder::CallDecoder;
 pub use exchange::{Chunk, End, Exchange, Header, Message, Protocol, Request, Response};
+pub use replay::{ReplayTiming, StreamReplay, StreamingLlmWrapper};
+pub use timing::{StreamTiming, analyze_stream_timing};
+pub use token::{
+    ChunkSize, MergedStream, StreamChunk, StreamToken, TokenKind, merge_stream_chunks,
+    split_content_into_chunks,
+};
