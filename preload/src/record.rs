@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use log_format::record::{self, Dir, Header, Kind, extra, flag};
-use log_format::table::{self, BufAt, Class, Row};
+use log_format::table::{self, BufAt, Class, Memory, Row};
 
 use crate::arena;
 use crate::fds::What;
@@ -74,7 +74,6 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 /// address randomisation off in what the guest executes.
 fn clamp(nr: u64, args: &mut [u64; 6]) {
     const TRANSFER_MAX: u64 = 1 << 30;
-    const MESSAGES_MAX: u64 = 128;
     const ADDR_NO_RANDOMIZE: u64 = libc::ADDR_NO_RANDOMIZE as u64;
     const ASK: u64 = 0xffff_ffff;
     match nr as i64 {
@@ -84,10 +83,30 @@ fn clamp(nr: u64, args: &mut [u64; 6]) {
         | libc::SYS_pwrite64
         | libc::SYS_recvfrom
         | libc::SYS_sendto => args[2] = args[2].min(TRANSFER_MAX),
-        libc::SYS_recvmmsg | libc::SYS_sendmmsg => args[2] = args[2].min(MESSAGES_MAX),
+        libc::SYS_recvmmsg | libc::SYS_sendmmsg => args[2] = messages_that_fit(args[1], args[2]),
         libc::SYS_personality if args[0] & ASK != ASK => args[0] |= ADDR_NO_RANDOMIZE,
         _ => {}
     }
+}
+
+/// How many of `count` messages at `addr` (struct mmsghdr) have buffers that one record can hold;
+/// at least one, unless there is none.
+fn messages_that_fit(addr: u64, count: u64) -> u64 {
+    const MMSGHDR_BYTES: u64 = 64;
+    const IOVLEN_AT: u64 = 24;
+    const IOV_MAX: u64 = 1024;
+    // Header, name, control data and length.
+    const OTHERS: u64 = 4;
+    let mut room = BUFS_MAX as u64;
+    for i in 0..count {
+        let iovlen = addr.wrapping_add(i * MMSGHDR_BYTES + IOVLEN_AT);
+        let need = OTHERS + Guest.u64(iovlen).unwrap_or(0).min(IOV_MAX);
+        match room.checked_sub(need) {
+            Some(left) => room = left,
+            None => return i.max(1),
+        }
+    }
+    count
 }
 
 /// Length of a read from a random device that the seed answers.
@@ -149,19 +168,31 @@ pub fn log(
     if !p.logging {
         return;
     }
-    let mut count = 0;
-    if kind == Kind::Call && flags & flag::SEEDED == 0 {
-        let bufs = &mut t.bufs;
-        table::buffers(row, args, ret, &Guest, &mut |buf| {
-            if count < BUFS_MAX
-                && let Some(slot) = bufs.get_mut(count)
-            {
-                *slot = buf;
-                count += 1;
-            }
-        });
-    }
+    let has_buffers = kind == Kind::Call && flags & flag::SEEDED == 0;
+    let count = if has_buffers { collect(t, row, args, ret) } else { 0 };
     append(t, kind, flags, (row.nr, row.args.len()), args, ret, count, extras);
+}
+
+/// Puts the buffers of a call into `t.bufs`; how many. What one record can't hold is told.
+pub fn collect(t: &mut Thread, row: &Row, args: &[u64; 6], ret: i64) -> usize {
+    let (mut count, mut left_out) = (0, false);
+    let bufs = &mut t.bufs;
+    table::buffers(row, args, ret, &Guest, &mut |buf| {
+        if let Some(slot) = bufs.get_mut(count) {
+            *slot = buf;
+            count += 1;
+        } else {
+            left_out = true;
+        }
+    });
+    if left_out {
+        note(
+            t,
+            record::note::UNSUPPORTED,
+            b"a call with more than 1,040 buffers: the rest is not logged",
+        );
+    }
+    count
 }
 
 /// Appends the record of a call whose buffers are the first `count` of `t.bufs`.

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 static void fill(char *text, size_t size, const char *what) {
@@ -118,6 +119,42 @@ static void udp(void) {
     SHOW(recvfrom(a, text, sizeof text, MSG_DONTWAIT, NULL, NULL));
 }
 
+// More parts than one record has room for: those of the first messages are moved.
+static void many_parts(void) {
+    enum { MESSAGES = 6, PARTS = 700 };
+    static char out[MESSAGES][PARTS], in[MESSAGES][PARTS];
+    static struct iovec from[MESSAGES][PARTS], to[MESSAGES][PARTS];
+    struct mmsghdr sent[MESSAGES] = {0}, got[MESSAGES] = {0};
+    int pair[2];
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0);
+    long long now = now_ns();
+    for (int i = 0; i < MESSAGES; i++) {
+        for (int k = 0; k < PARTS; k++) {
+            out[i][k] = (char)(now * (i + 3) >> k % 40);
+            from[i][k] = (struct iovec){&out[i][k], 1};
+            to[i][k] = (struct iovec){&in[i][k], 1};
+        }
+        sent[i].msg_hdr = (struct msghdr){.msg_iov = from[i], .msg_iovlen = PARTS};
+        got[i].msg_hdr = (struct msghdr){.msg_iov = to[i], .msg_iovlen = PARTS};
+    }
+    for (int done = 0; done < MESSAGES;) {
+        int n = sendmmsg(pair[0], sent + done, MESSAGES - done, 0);
+        MUST(n > 0);
+        done += n;
+    }
+    for (int done = 0; done < MESSAGES;) {
+        int n = recvmmsg(pair[1], got + done, MESSAGES - done, MSG_DONTWAIT, NULL);
+        MUST(n > 0);
+        done += n;
+    }
+    MUST(memcmp(in, out, sizeof in) == 0);
+    say("many parts %lx", hash(in, sizeof in));
+    MUST(write(pair[0], out, PARTS) == PARTS);
+    memset(in, 0, sizeof in);
+    SHOW(readv(pair[1], to[0], PARTS));
+    say("by readv %lx", hash(in, sizeof in));
+}
+
 // Sends a file descriptor and credentials over a pair of sockets.
 static void rights(void) {
     int pair[2], file[2];
@@ -174,6 +211,7 @@ int main(void) {
     tcp();
     udp();
     rights();
+    many_parts();
     local();
     struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_INET};
     SHOW(getaddrinfo("localhost", "80", &hints, &found));

@@ -5,8 +5,9 @@ use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, PAD_TOTAL, proc_state, stop};
 use log_format::record::{Kind, extra, flag, note};
-use log_format::table::{self, Memory, Row};
+use log_format::table::{Memory, Row};
 
+use super::time;
 use crate::files::{self, Target};
 use crate::sys::{Guest, sys};
 use crate::thread::{SCRATCH_BYTES, Thread};
@@ -40,6 +41,9 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     if t.process().mode == Mode::Record && !recording_goes_on(t) {
         // Nobody would take the new image's log: it runs as it would without rr-run.
+        if t.process().trap_tsc {
+            time::let_tsc_be();
+        }
         // SAFETY: the guest's own call.
         return unsafe {
             sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, plan.envp, plan.flags)
@@ -56,6 +60,10 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     entry.generation.fetch_add(1, Ordering::Relaxed);
     entry.holds_shared.store(t.process().has_shared.into(), Ordering::Release);
     let name_len = name_len(&plan);
+    let traps_tsc = t.process().trap_tsc;
+    if traps_tsc {
+        time::let_tsc_be();
+    }
     let ret = match environment(t, plan.envp, name_len) {
         // SAFETY: the guest's path and argv, and an environment array in the thread's scratch.
         Some(envp) => unsafe {
@@ -63,6 +71,9 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         },
         None => E2BIG,
     };
+    if traps_tsc {
+        time::trap_tsc();
+    }
     entry.generation.fetch_sub(1, Ordering::Relaxed);
     entry.holds_shared.store(0, Ordering::Release);
     entry.state.store(proc_state::LIVE, Ordering::Release);
@@ -88,14 +99,7 @@ fn name_len(plan: &Plan) -> usize {
 
 /// Logs the call before it is made: if it succeeds, this image logs nothing more.
 fn attempt(t: &mut Thread, row: &Row, args: &[u64; 6], target: &Target) {
-    let mut count = 0;
-    let bufs = &mut t.bufs;
-    table::buffers(row, args, 0, &Guest, &mut |buf| {
-        if let Some(slot) = bufs.get_mut(count) {
-            *slot = buf;
-            count += 1;
-        }
-    });
+    let count = record::collect(t, row, args, 0);
     let file = target.bytes();
     let script = target.interpreter_bytes();
     let which = (row.nr, row.args.len());
@@ -130,6 +134,9 @@ fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
     let name_len = if interpreted { script.interpreter_len() } else { path_len };
     let Some(envp) = environment(t, plan.envp, name_len) else { return E2BIG };
     let argv = if interpreted { script.argv(t, plan.path, plan.argv) } else { Some(plan.argv) };
+    if process.trap_tsc {
+        time::let_tsc_be();
+    }
     if let Some(argv) = argv {
         // SAFETY: NUL-terminated strings and NULL-terminated arrays that live until the exec.
         unsafe { sys!(libc::SYS_execve, name, argv, envp) };

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, child_key, proc_state};
 use log_format::record::{Dir, Kind, extra};
-use log_format::table::{self, BufAt, Memory, Row};
+use log_format::table::{BufAt, Memory, Row};
 
 use crate::cursor::Cursor;
 use crate::process::Process;
@@ -395,13 +395,7 @@ fn created(
         return;
     }
     let bytes = key.to_le_bytes();
-    let mut count = 0;
-    table::buffers(row, args, ret, &Guest, &mut |buf| {
-        if let Some(slot) = t.bufs.get_mut(count) {
-            *slot = buf;
-            count += 1;
-        }
-    });
+    let mut count = record::collect(t, row, args, ret);
     if ret > 0
         && wanted.flags & CLONE_PIDFD != 0
         && let Some(slot) = t.bufs.get_mut(count)

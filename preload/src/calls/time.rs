@@ -162,6 +162,13 @@ pub fn trap_tsc() {
     unsafe { sys!(libc::SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV) };
 }
 
+/// Lets rdtsc be: the setting outlives an exec, and the loader reads the counter before there is
+/// a handler.
+pub fn let_tsc_be() {
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_prctl, PR_SET_TSC, PR_TSC_ENABLE) };
+}
+
 /// True if the code from `start` to `end` reads the time stamp counter to use all of it: rdtsc
 /// and, within a few instructions, a shift of a register by 32 (its upper half). The two bytes
 /// of rdtsc alone would be found by chance in any large program.

@@ -58,8 +58,10 @@ pub struct BufAt {
 
 /// Longest path or string argument logged, bytes.
 const STRING_MAX: u32 = 4096;
-/// Most strings of an argv or envp logged, and most iovecs (IOV_MAX).
+/// Most iovecs of a call (IOV_MAX).
 const ITEMS_MAX: u64 = 1024;
+/// Most strings of an argv or envp looked at.
+const STRINGS_MAX: u64 = 4096;
 /// Longest buffer logged: below what one transfer may have.
 const LEN_MAX: u64 = 0x7fff_0000;
 /// Longest buffer logged of a call that failed, perhaps because of a length without sense.
@@ -125,7 +127,7 @@ impl<M: Memory> Call<'_, M> {
                 }
             }
             Ty::Strings => {
-                for i in 0..ITEMS_MAX {
+                for i in 0..STRINGS_MAX {
                     let Some(at) = mem.u64(addr.wrapping_add(i * 8)).filter(|at| *at != 0) else {
                         break;
                     };
