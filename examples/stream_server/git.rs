@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use hyper::{Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::{Body, response, status};
+use crate::{Body, full, response, status};
 
 /// Serves the bare repositories in `root`.
 pub(crate) async fn answer(root: &Path, request: Request<Incoming>) -> Response<Body> {
@@ -54,7 +54,7 @@ async fn backend(root: &Path, request: Request<Incoming>) -> io::Result<Response
         .position(|w| w == b"\r\n\r\n")
         .ok_or_else(|| io::Error::other("no end of the headers"))?;
     let (head, body) = (&output[..end], &output[end + 4..]);
-    let mut answer = response("", Full::from(body.to_vec()).boxed());
+    let mut answer = response("", full(body.to_vec()));
     for line in String::from_utf8_lossy(head).lines() {
         let Some((name, value)) = line.split_once(": ") else { continue };
         if name.eq_ignore_ascii_case("status") {

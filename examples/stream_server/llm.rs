@@ -1,13 +1,29 @@
-//! The streaming interfaces of language models: OpenAI chat completions, OpenAI responses and
-//! Anthropic messages. A request that offers tools gets a tool call, any other a text.
+//! The interfaces of language models: OpenAI chat completions and responses, Anthropic messages,
+//! Gemini, Ollama and Bedrock. A request that offers tools gets a tool call, any other a text.
+//!
+//! What is in the model's name chooses further: `reason` thinks first, `gzip` compresses (for
+//! clients that accept it), `error` tells an error half-way, `cut` breaks off in mid-event.
+//! With `--log FILE` the server writes down what it sent: a line of JSON for each answer.
 
+mod anthropic;
+mod bedrock;
+mod google;
+mod ollama;
+mod openai;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::BodyExt;
 use http_body_util::channel::Sender;
-use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{Body, hex, pause, response, status, streamed, words};
+use crate::{Body, full, hex, pause, response, status, streamed, words};
 
 /// Mean pause between two events, milliseconds.
 const PAUSE_MS: u64 = 2;
@@ -15,12 +31,16 @@ const PAUSE_MS: u64 = 2;
 const PIECES_MAX: usize = 24;
 
 /// One request's invented answer.
-struct Answer {
+pub(crate) struct Answer {
     model: String,
+    /// What it thinks first, in pieces.
+    reasoning: Vec<String>,
     /// The text in pieces, or the fragments of a tool call's JSON arguments.
     pieces: Vec<String>,
     /// Name of the called tool.
     tool: Option<String>,
+    /// Whether the client wants the counts in a chunk of their own (chat completions).
+    usage: bool,
 }
 
 impl Answer {
@@ -28,90 +48,246 @@ impl Answer {
         self.pieces.concat()
     }
 
-    fn usage(&self) -> u64 {
-        self.pieces.len() as u64
+    fn input(&self) -> Value {
+        serde_json::from_str(&self.whole()).unwrap_or_default()
+    }
+
+    /// Tokens of the prompt; 4 of them were in a cache.
+    fn prompt_tokens(&self) -> u64 {
+        9
+    }
+
+    /// Tokens of the answer, its reasoning included.
+    fn tokens(&self) -> u64 {
+        (self.reasoning.len() + self.pieces.len()) as u64
     }
 }
 
-/// Where the events of one stream go; pauses before each.
-struct Events {
-    to: Sender<Bytes>,
-    sequence: u64,
+/// What one event of a stream carries of the answer.
+#[derive(Clone, Copy)]
+enum Kind {
+    Reasoning,
+    Text,
+    ToolCall,
 }
 
-impl Events {
-    /// Sends `data` as an event, named by its `type` if `named`. That a client has gone away does
-    /// not matter: what is left goes nowhere.
-    async fn send(&mut self, named: bool, mut data: Value) {
+/// The events of a stream, in order.
+#[derive(Default)]
+pub(crate) struct Script(Vec<(Vec<u8>, Option<(Kind, String)>)>);
+
+impl Script {
+    /// An event that carries nothing of the answer.
+    fn event(&mut self, bytes: impl Into<Vec<u8>>) {
+        self.0.push((bytes.into(), None));
+    }
+
+    /// An event that carries a piece of the answer.
+    fn piece(&mut self, kind: Kind, piece: &str, bytes: impl Into<Vec<u8>>) {
+        self.0.push((bytes.into(), Some((kind, piece.to_owned()))));
+    }
+}
+
+/// One of the interfaces.
+trait Interface {
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn stream(&self, answer: &Answer) -> Script;
+
+    fn whole(&self, answer: &Answer) -> Value;
+
+    /// The event that tells an error in mid-stream.
+    fn error(&self) -> Vec<u8>;
+}
+
+/// The interface at a path, and whether the path itself asks for a stream.
+fn interface(path: &str) -> Option<(Box<dyn Interface + Send>, Option<bool>)> {
+    Some(match path {
+        "/v1/chat/completions" => (Box::new(openai::Chat), None),
+        "/v1/responses" => (Box::new(openai::Responses), None),
+        "/v1/messages" => (Box::new(anthropic::Messages), None),
+        "/api/chat" => (Box::new(ollama::Chat), None),
+        _ if path.starts_with("/v1beta/models/") => {
+            let (_, verb) = path.rsplit_once(':')?;
+            let stream = verb == "streamGenerateContent";
+            (Box::new(google::Gemini { events: true }), Some(stream))
+        }
+        _ if path.starts_with("/model/") => {
+            (Box::new(bedrock::Converse), Some(path.ends_with("/converse-stream")))
+        }
+        _ => return None,
+    })
+}
+
+/// Whether there is an interface at this path.
+pub(crate) fn serves(path: &str) -> bool {
+    interface(path).is_some()
+}
+
+/// Answers one request, and writes to `log` what it sent.
+pub(crate) async fn answer(request: Request<Incoming>, log: Option<&Path>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let Some((mut interface, streams)) = interface(path) else {
+        return status(StatusCode::NOT_FOUND);
+    };
+    let Ok(body) = body.collect().await else { return status(StatusCode::BAD_REQUEST) };
+    let Ok(request) = serde_json::from_slice::<Value>(&body.to_bytes()) else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    if path.contains("/models/") && !head.uri.query().unwrap_or_default().contains("alt=sse") {
+        interface = Box::new(google::Gemini { events: false });
+    }
+    let answer = invent(path, &request);
+    // Ollama streams unless told not to.
+    let asked = request["stream"].as_bool().unwrap_or(path == "/api/chat");
+    let accepts = head.headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    let gzip = answer.model.contains("gzip") && accepts.is_some_and(|v| v.contains("gzip"));
+    let sent = Sent {
+        log: log.map(Path::to_owned),
+        path: path.to_owned(),
+        request,
+        tokens: Vec::new(),
+        gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::default())),
+        began_ns: now_ns(),
+    };
+    if !streams.unwrap_or(asked) {
+        let whole = interface.whole(&answer);
+        sent.finish(&answer, "complete");
+        return response("application/json", full(whole.to_string()));
+    }
+    let script = interface.stream(&answer);
+    let error = interface.error();
+    let mut response =
+        streamed(interface.content_type(), move |to| send(script, error, answer, sent, to));
+    if gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// What was sent so far.
+struct Sent {
+    log: Option<std::path::PathBuf>,
+    path: String,
+    request: Value,
+    tokens: Vec<Value>,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+    /// When the request had come; all times are of the monotonic clock.
+    began_ns: u64,
+}
+
+impl Sent {
+    /// The bytes that go over the wire for these of the stream.
+    fn coded(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let Some(gzip) = &mut self.gzip else { return Ok(bytes.to_vec()) };
+        gzip.write_all(bytes)?;
+        gzip.flush()?;
+        Ok(std::mem::take(gzip.get_mut()))
+    }
+
+    /// Writes the answer's line of the log.
+    fn finish(self, answer: &Answer, end: &str) {
+        let Some(log) = &self.log else { return };
+        let line = json!({
+            "path": self.path, "request": self.request, "model": answer.model,
+            "reasoning": answer.reasoning.concat(), "tool": answer.tool, "text": answer.whole(),
+            "usage": [answer.prompt_tokens(), answer.tokens()], "end": end,
+            "tokens": self.tokens, "began_ns": self.began_ns,
+        });
+        let file = std::fs::File::options().create(true).append(true).open(log);
+        if let Err(e) = file.and_then(|mut f| f.write_all(format!("{line}\n").as_bytes())) {
+            eprintln!("failed to write {}: {e}", log.display());
+        }
+    }
+}
+
+/// Sends a script's events with pauses between them. That a client has gone away does not
+/// matter: what is left goes nowhere.
+async fn send(
+    script: Script,
+    error: Vec<u8>,
+    answer: Answer,
+    mut sent: Sent,
+    mut to: Sender<Bytes, io::Error>,
+) {
+    let half = script.0.len() / 2;
+    let (fails, breaks) = (answer.model.contains("error"), answer.model.contains("cut"));
+    for (number, (bytes, token)) in script.0.into_iter().enumerate() {
         pause(PAUSE_MS).await;
-        let mut event = String::new();
-        if named {
-            event = format!("event: {}\n", data["type"].as_str().unwrap_or_default());
+        if number == half && fails {
+            let Ok(bytes) = sent.coded(&error) else { return };
+            let _ = to.send_data(bytes.into()).await;
+            return sent.finish(&answer, "error");
         }
-        if data["sequence_number"].is_null() && data["type"].as_str().is_some_and(is_response) {
-            data["sequence_number"] = self.sequence.into();
-            self.sequence += 1;
+        if number == half && breaks {
+            let Ok(bytes) = sent.coded(&bytes[..bytes.len() / 2]) else { return };
+            let _ = to.send_data(bytes.into()).await;
+            // So that it is on its way before the connection is reset.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            to.abort(io::Error::other("cut"));
+            return sent.finish(&answer, "cut");
         }
-        self.raw(format!("{event}data: {data}\n\n")).await;
-    }
-
-    async fn raw(&mut self, text: String) {
+        let Ok(bytes) = sent.coded(&bytes) else { return };
         // Cut at a random place now and then: an event is not a read.
-        let cut = fastrand::usize(..text.len());
-        let (head, tail) = text.split_at_checked(cut).unwrap_or((&text, ""));
+        let cut = fastrand::usize(..=bytes.len());
+        let (head, tail) = bytes.split_at(cut);
         for part in [head, tail] {
             if !part.is_empty() {
-                let _ = self.to.send_data(part.to_owned().into()).await;
+                let _ = to.send_data(part.to_vec().into()).await;
             }
             if fastrand::bool() {
                 tokio::task::yield_now().await;
             }
         }
+        if let Some((kind, text)) = token {
+            let kind = match kind {
+                Kind::Reasoning => "reasoning",
+                Kind::Text => "text",
+                Kind::ToolCall => "tool_call",
+            };
+            sent.tokens.push(json!({ "kind": kind, "text": text, "time_ns": now_ns() }));
+        }
     }
+    if let Some(gzip) = sent.gzip.take()
+        && let Ok(rest) = gzip.finish()
+    {
+        let _ = to.send_data(rest.into()).await;
+    }
+    // Before the body's end, so that a client that has read it finds the line.
+    sent.finish(&answer, "complete");
 }
 
-fn is_response(kind: &str) -> bool {
-    kind.starts_with("response.")
+fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Answers one request to `path`.
-pub(crate) async fn answer(path: &str, request: Request<Incoming>) -> Response<Body> {
-    let Ok(body) = request.into_body().collect().await else {
-        return status(StatusCode::BAD_REQUEST);
-    };
-    let Ok(request) = serde_json::from_slice::<Value>(&body.to_bytes()) else {
-        return status(StatusCode::BAD_REQUEST);
-    };
+fn invent(path: &str, request: &Value) -> Answer {
     let tool = &request["tools"][0];
-    let tool = tool["function"]["name"].as_str().or_else(|| tool["name"].as_str());
-    let answer = Answer {
-        model: request["model"].as_str().unwrap_or("unnamed").to_owned(),
+    let places = [
+        &tool["function"]["name"],
+        &tool["name"],
+        &tool["functionDeclarations"][0]["name"],
+        &request["toolConfig"]["tools"][0]["toolSpec"]["name"],
+    ];
+    let tool = places.iter().find_map(|name| name.as_str());
+    let in_path = ["/models/", "/model/"].iter().find_map(|before| path.split_once(before));
+    let in_path = in_path.and_then(|(_, rest)| rest.split([':', '/']).next());
+    let model = request["model"].as_str().or(in_path).unwrap_or("unnamed").to_owned();
+    Answer {
+        reasoning: if model.contains("reason") { text() } else { Vec::new() },
+        model,
         pieces: if tool.is_some() { arguments() } else { text() },
         tool: tool.map(str::to_owned),
-    };
-    let streams = request["stream"].as_bool().unwrap_or(false);
-    let usage = request["stream_options"]["include_usage"].as_bool().unwrap_or(false);
-    if !streams {
-        let whole = match path {
-            "/v1/messages" => message(&answer),
-            "/v1/responses" => response_object(&hex(24), &answer, "completed"),
-            _ => completion(&answer),
-        };
-        return response("application/json", Full::from(whole.to_string()).boxed());
+        usage: request["stream_options"]["include_usage"].as_bool().unwrap_or(false),
     }
-    let path = path.to_owned();
-    streamed("text/event-stream", move |to| async move {
-        let events = Events { to, sequence: 0 };
-        match path.as_str() {
-            "/v1/messages" => message_stream(events, answer).await,
-            "/v1/responses" => response_stream(events, answer).await,
-            _ => completion_stream(events, answer, usage).await,
-        }
-    })
 }
 
 fn text() -> Vec<String> {
-    (0..fastrand::usize(4..PIECES_MAX)).map(|_| words(1) + " ").collect()
+    let word = |_| words(1) + if fastrand::u8(..4) == 0 { "gr\u{fc}n \u{1f600}" } else { " " };
+    (0..fastrand::usize(4..PIECES_MAX)).map(word).collect()
 }
 
 fn arguments() -> Vec<String> {
@@ -121,191 +297,7 @@ fn arguments() -> Vec<String> {
     bytes.chunks(fastrand::usize(3..9)).map(|c| c.iter().collect()).collect()
 }
 
-fn completion(answer: &Answer) -> Value {
-    let message = match &answer.tool {
-        Some(name) => json!({ "role": "assistant", "content": null, "tool_calls": [{
-            "id": format!("call_{}", hex(24)),
-            "type": "function",
-            "function": { "name": name, "arguments": answer.whole() },
-        }]}),
-        None => json!({ "role": "assistant", "content": answer.whole() }),
-    };
-    let reason = if answer.tool.is_some() { "tool_calls" } else { "stop" };
-    json!({
-        "id": format!("chatcmpl-{}", hex(24)), "object": "chat.completion",
-        "created": fastrand::u32(..), "model": answer.model,
-        "choices": [{ "index": 0, "message": message, "finish_reason": reason }],
-        "usage": { "prompt_tokens": 9, "completion_tokens": answer.usage(),
-                   "total_tokens": 9 + answer.usage() },
-    })
-}
-
-async fn completion_stream(mut events: Events, answer: Answer, usage: bool) {
-    let id = format!("chatcmpl-{}", hex(24));
-    let created = fastrand::u32(..);
-    let chunk = |choices: Value| {
-        json!({ "id": id, "object": "chat.completion.chunk", "created": created,
-                "model": answer.model, "choices": choices })
-    };
-    let delta = |delta: Value, reason: Option<&str>| {
-        chunk(json!([{ "index": 0, "delta": delta, "finish_reason": reason }]))
-    };
-    events.send(false, delta(json!({ "role": "assistant" }), None)).await;
-    if let Some(name) = &answer.tool {
-        let call = json!({ "index": 0, "id": format!("call_{}", hex(24)), "type": "function",
-                           "function": { "name": name, "arguments": "" } });
-        events.send(false, delta(json!({ "tool_calls": [call] }), None)).await;
-    }
-    for piece in &answer.pieces {
-        let piece = match answer.tool {
-            Some(_) => {
-                json!({ "tool_calls": [{ "index": 0, "function": { "arguments": piece } }] })
-            }
-            None => json!({ "content": piece }),
-        };
-        events.send(false, delta(piece, None)).await;
-    }
-    let reason = if answer.tool.is_some() { "tool_calls" } else { "stop" };
-    events.send(false, delta(json!({}), Some(reason))).await;
-    if usage {
-        let mut last = chunk(json!([]));
-        last["usage"] = completion(&answer)["usage"].take();
-        events.send(false, last).await;
-    }
-    events.raw("data: [DONE]\n\n".to_owned()).await;
-}
-
-/// The one output item of a response.
-fn item(id: &str, answer: &Answer) -> Value {
-    match &answer.tool {
-        Some(name) => json!({
-            "type": "function_call", "id": format!("fc_{id}"), "call_id": format!("call_{id}"),
-            "name": name, "arguments": answer.whole(), "status": "completed",
-        }),
-        None => json!({
-            "type": "message", "id": format!("msg_{id}"), "role": "assistant",
-            "status": "completed", "content": [part(&answer.whole())],
-        }),
-    }
-}
-
-fn part(text: &str) -> Value {
-    json!({ "type": "output_text", "text": text, "annotations": [] })
-}
-
-fn response_object(id: &str, answer: &Answer, status: &str) -> Value {
-    let done = status == "completed";
-    json!({
-        "id": format!("resp_{id}"), "object": "response", "created_at": fastrand::u32(..),
-        "status": status, "model": answer.model, "parallel_tool_calls": true,
-        "tool_choice": "auto", "tools": [],
-        "output": if done { json!([item(id, answer)]) } else { json!([]) },
-        "usage": done.then(|| json!({
-            "input_tokens": 9, "output_tokens": answer.usage(),
-            "total_tokens": 9 + answer.usage(),
-            "input_tokens_details": { "cached_tokens": 0 },
-            "output_tokens_details": { "reasoning_tokens": 0 },
-        })),
-    })
-}
-
-async fn response_stream(mut events: Events, answer: Answer) {
-    let id = hex(24);
-    let start = response_object(&id, &answer, "in_progress");
-    for kind in ["response.created", "response.in_progress"] {
-        events.send(true, json!({ "type": kind, "response": start })).await;
-    }
-    let whole = item(&id, &answer);
-    let item_id = whole["id"].clone();
-    let mut empty = whole.clone();
-    empty["status"] = "in_progress".into();
-    let (place, blank) = match answer.tool {
-        Some(_) => ("arguments", json!("")),
-        None => ("content", json!([])),
-    };
-    empty[place] = blank;
-    let added = json!({ "type": "response.output_item.added", "output_index": 0, "item": empty });
-    events.send(true, added).await;
-    let at = |kind: &str| json!({ "type": kind, "item_id": item_id, "output_index": 0 });
-    let with = |kind: &str, field: &str, value: Value| {
-        let mut event = at(kind);
-        event[field] = value;
-        if answer.tool.is_none() {
-            event["content_index"] = 0.into();
-        }
-        event
-    };
-    let (delta, done, field) = match answer.tool {
-        Some(_) => (
-            "response.function_call_arguments.delta",
-            "response.function_call_arguments.done",
-            "arguments",
-        ),
-        None => ("response.output_text.delta", "response.output_text.done", "text"),
-    };
-    if answer.tool.is_none() {
-        events.send(true, with("response.content_part.added", "part", part(""))).await;
-    }
-    for piece in &answer.pieces {
-        events.send(true, with(delta, "delta", piece.as_str().into())).await;
-    }
-    events.send(true, with(done, field, answer.whole().into())).await;
-    if answer.tool.is_none() {
-        events.send(true, with("response.content_part.done", "part", part(&answer.whole()))).await;
-    }
-    let done = json!({ "type": "response.output_item.done", "output_index": 0, "item": whole });
-    events.send(true, done).await;
-    let end = response_object(&id, &answer, "completed");
-    events.send(true, json!({ "type": "response.completed", "response": end })).await;
-}
-
-fn block(answer: &Answer) -> Value {
-    match &answer.tool {
-        Some(name) => {
-            let input: Value = serde_json::from_str(&answer.whole()).unwrap_or_default();
-            json!({ "type": "tool_use", "id": format!("toolu_{}", hex(24)), "name": name,
-                    "input": input })
-        }
-        None => json!({ "type": "text", "text": answer.whole() }),
-    }
-}
-
-fn message(answer: &Answer) -> Value {
-    json!({
-        "id": format!("msg_{}", hex(24)), "type": "message", "role": "assistant",
-        "model": answer.model, "content": [block(answer)],
-        "stop_reason": stop_reason(answer), "stop_sequence": null,
-        "usage": { "input_tokens": 9, "output_tokens": answer.usage() },
-    })
-}
-
-fn stop_reason(answer: &Answer) -> &'static str {
-    if answer.tool.is_some() { "tool_use" } else { "end_turn" }
-}
-
-async fn message_stream(mut events: Events, answer: Answer) {
-    let mut start = message(&answer);
-    start["content"] = json!([]);
-    start["stop_reason"] = Value::Null;
-    start["usage"]["output_tokens"] = 1.into();
-    events.send(true, json!({ "type": "message_start", "message": start })).await;
-    let mut block = block(&answer);
-    let (place, blank, kind, field) = match answer.tool {
-        Some(_) => ("input", json!({}), "input_json_delta", "partial_json"),
-        None => ("text", json!(""), "text_delta", "text"),
-    };
-    block[place] = blank;
-    let first = json!({ "type": "content_block_start", "index": 0, "content_block": block });
-    events.send(true, first).await;
-    events.send(true, json!({ "type": "ping" })).await;
-    for piece in &answer.pieces {
-        let delta = json!({ "type": kind, field: piece });
-        let event = json!({ "type": "content_block_delta", "index": 0, "delta": delta });
-        events.send(true, event).await;
-    }
-    events.send(true, json!({ "type": "content_block_stop", "index": 0 })).await;
-    let delta = json!({ "stop_reason": stop_reason(&answer), "stop_sequence": null });
-    let usage = json!({ "output_tokens": answer.usage() });
-    events.send(true, json!({ "type": "message_delta", "delta": delta, "usage": usage })).await;
-    events.send(true, json!({ "type": "message_stop" })).await;
+/// An event named by the `type` of its data.
+fn named(data: &Value) -> String {
+    format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default())
 }

@@ -13,6 +13,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,31 +31,36 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
-type Body = BoxBody<Bytes, Infallible>;
+type Body = BoxBody<Bytes, io::Error>;
 
-const USAGE: &str = "usage: stream_server [--ca FILE] [--git-root DIR] [--for-secs N]";
+const USAGE: &str = "usage: stream_server [--ca FILE] [--git-root DIR] [--log FILE] [--for-secs N]";
 
 struct Options {
     /// Where the PEM of the CA that signed the server's certificate is written.
     ca: Option<PathBuf>,
     /// Directory of the bare repositories served under /git/.
     git_root: Option<PathBuf>,
+    /// Where it is written what the models' interfaces sent.
+    log: Option<PathBuf>,
     lifetime: Duration,
 }
 
 struct State {
     requests: AtomicU64,
     git_root: Option<PathBuf>,
+    log: Option<PathBuf>,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { ca: None, git_root: None, lifetime: Duration::from_secs(600) };
+    let mut options =
+        Options { ca: None, git_root: None, log: None, lifetime: Duration::from_secs(600) };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().ok_or(USAGE)?;
         match arg.as_str() {
             "--ca" => options.ca = Some(value.into()),
             "--git-root" => options.git_root = Some(value.into()),
+            "--log" => options.log = Some(value.into()),
             "--for-secs" => {
                 let secs = value.parse().map_err(|_| format!("not a number: {value}"))?;
                 options.lifetime = Duration::from_secs(secs);
@@ -69,7 +75,11 @@ fn options() -> Result<Options, String> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     let acceptor = tls::acceptor(options.ca.as_deref())?;
-    let state = Arc::new(State { requests: AtomicU64::new(0), git_root: options.git_root.clone() });
+    let state = Arc::new(State {
+        requests: AtomicU64::new(0),
+        git_root: options.git_root.clone(),
+        log: options.log.clone(),
+    });
     let plain = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let secure = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     println!(
@@ -132,8 +142,8 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
         (&Method::GET | &Method::HEAD, "/") => text(format!("hello {}\n", words(4))),
         (&Method::GET, "/stream") => stream(query(&request)),
         (&Method::POST, "/upload") => upload(request).await,
-        (&Method::POST, "/v1/chat/completions" | "/v1/responses" | "/v1/messages") => {
-            llm::answer(&path, request).await
+        (&Method::POST, path) if llm::serves(path) => {
+            llm::answer(request, state.log.as_deref()).await
         }
         (_, path) if path.starts_with("/git/") => match &state.git_root {
             Some(root) => git::answer(root, request).await,
@@ -189,7 +199,10 @@ async fn upload(request: Request<Incoming>) -> Response<Body> {
 }
 
 /// A response whose body `produce` sends bit by bit.
-fn streamed<F>(content_type: &str, produce: impl FnOnce(Sender<Bytes>) -> F) -> Response<Body>
+fn streamed<F>(
+    content_type: &str,
+    produce: impl FnOnce(Sender<Bytes, io::Error>) -> F,
+) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -198,8 +211,12 @@ where
     response(content_type, body.boxed())
 }
 
+fn full(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into()).map_err(|never| match never {}).boxed()
+}
+
 fn text(body: String) -> Response<Body> {
-    response("text/plain", Full::from(body).boxed())
+    response("text/plain", full(body))
 }
 
 fn status(status: StatusCode) -> Response<Body> {
