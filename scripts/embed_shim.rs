@@ -31,7 +31,9 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
         .arg("--manifest-path")
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
-        .arg(&target_dir);
+        .arg(&target_dir)
+        // Every start of rr-run reads the shim: without debug information that is a fifth.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     // The outer build has fetched everything that the lock file names.
     if root.join("Cargo.lock").exists() {
         cargo.arg("--locked");

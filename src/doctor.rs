@@ -173,7 +173,7 @@ fn store_directory(store: &Store) -> Vec<Check> {
     };
     let place = Check::ok(NAME, format!("{} is writable", store.dir().display()));
     let arena = ArenaMap::create(&scratch.path().join(crate::session::ARENA)).and_then(|arena| {
-        arena.allocate_headers().map_err(crate::error::Error::io("reserve space"))
+        arena.allocate_header(false).map_err(crate::error::Error::io("reserve space"))
     });
     let mapped = match arena {
         Ok(()) => Check::ok("shared log", "can be created, reserved and mapped there"),

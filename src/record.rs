@@ -71,7 +71,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let guest = &recording.guest;
     let (filename, mut program) = program(&guest.command)?;
     let cwd = program.cwd.as_path().to_owned();
-    let git = facts::git(&cwd);
+    let git = facts::ask_git(&cwd);
     let file_limit = raise_file_limit()?;
     let shim = shim::install()?;
     let seed = setup::seed(guest.seed.as_deref())?;
@@ -108,7 +108,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         seed: seed.iter().map(|b| format!("{b:02x}")).collect(),
         program,
         machine: facts::machine(),
-        git,
+        git: git.and_then(facts::AskedGit::answer),
         ..Manifest::default()
     };
     if !aslr_off {

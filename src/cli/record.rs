@@ -19,7 +19,7 @@ pub(super) struct Record {
     /// Name of the session [default: time and program]
     #[arg(long)]
     name: Option<String>,
-    /// zstd level of the log; 0 = off
+    /// zstd level of the log behind its first 4 MiB; 0 = off
     #[arg(long, value_name = "LEVEL", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(i32).range(0..=19))]
     compress: i32,

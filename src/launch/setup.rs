@@ -8,6 +8,7 @@ use log_format::arena::{MAGIC, Mode, ROOT_KEY, proc_state};
 
 use crate::error::{Error, Result};
 use crate::log::map::{ArenaMap, set_text};
+use crate::log::table::PROCS_READY;
 
 /// What a new arena's header says.
 #[derive(Debug)]
@@ -43,7 +44,10 @@ impl Setup<'_> {
     /// The system's, or [`Error::Usage`] for a path that is too long.
     pub fn create(&self) -> Result<ArenaMap> {
         let arena = ArenaMap::create(self.path)?;
-        arena.allocate_headers().map_err(Error::io("reserve disk space for the log"))?;
+        arena
+            .allocate_header(self.mode == Mode::Replay)
+            .and_then(|()| arena.allocate_procs(0, PROCS_READY))
+            .map_err(Error::io("reserve disk space for the log"))?;
         let header = arena.header();
         header.version.store(log_format::VERSION, Ordering::Relaxed);
         header.mode.store(self.mode as u32, Ordering::Relaxed);

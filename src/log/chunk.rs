@@ -136,6 +136,8 @@ pub struct Place {
 /// Turns slots into frames.
 pub struct Encoder {
     compressor: Option<zstd::bulk::Compressor<'static>>,
+    /// Bytes that are still stored as they are.
+    plain_bytes: u64,
     out: Vec<u8>,
 }
 
@@ -149,7 +151,13 @@ impl Encoder {
             0 => None,
             _ => Some(zstd::bulk::Compressor::new(level)?),
         };
-        Ok(Encoder { compressor, out: Vec::new() })
+        Ok(Encoder { compressor, plain_bytes: 0, out: Vec::new() })
+    }
+
+    /// Stores the first `bytes` as they are: compressing takes a short program's recording more
+    /// time than everything else, and what it saves there does not matter.
+    pub fn plain_first(self, bytes: u64) -> Encoder {
+        Encoder { plain_bytes: bytes, ..self }
     }
 
     /// The frame, header and payload, of `raw` (at most a slot).
@@ -157,17 +165,21 @@ impl Encoder {
     /// Bytes that do not get smaller are stored as they are.
     pub fn encode(&mut self, place: Place, raw: &[u8]) -> &[u8] {
         let mut packed = None;
-        if let Some(compressor) = &mut self.compressor {
+        if self.out.is_empty() {
             self.out.resize(HEADER_BYTES + STORED_BYTES_MAX, 0);
+        }
+        if self.plain_bytes > 0 {
+            self.plain_bytes = self.plain_bytes.saturating_sub(raw.len() as u64);
+        } else if let Some(compressor) = &mut self.compressor {
             packed = compressor
                 .compress_to_buffer(raw, &mut self.out[HEADER_BYTES..])
                 .ok()
                 .filter(|len| *len < raw.len());
         }
         let stored_len = packed.unwrap_or(raw.len());
-        self.out.resize(HEADER_BYTES + stored_len, 0);
+        let end = HEADER_BYTES + stored_len;
         if packed.is_none() {
-            self.out[HEADER_BYTES..].copy_from_slice(raw);
+            self.out[HEADER_BYTES..end].copy_from_slice(raw);
         }
         let header = Header {
             compressed: packed.is_some(),
@@ -180,7 +192,7 @@ impl Encoder {
             raw_hash: xxh3_64(raw),
         };
         self.out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        &self.out
+        &self.out[..end]
     }
 }
 

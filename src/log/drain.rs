@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{SLOT_COUNT, proc_state, slot_state, stop};
+use log_format::arena::{SLOT_BYTES, SLOT_COUNT, proc_state, slot_state, stop};
 
 use super::chunk::{Encoder, Place};
 use super::map::{ArenaMap, ring};
@@ -14,8 +14,11 @@ use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
-/// Free slots kept ready: so many, one more for each guest, but not more than the second number.
-const FREE_SLOTS: (u32, u32) = (8, 32);
+/// Bytes of a session's logs that are not compressed.
+const PLAIN_BYTES: u64 = 4 << 20;
+/// Free slots kept ready: so many, one more for each guest and each four slots written so far,
+/// but not more than the second number.
+const FREE_SLOTS: (u32, u32) = (2, 32);
 /// Slots allocated at most, beside two for each guest: guests that log faster than the host
 /// drains then wait for it, instead of filling the disk with arena.
 const SLOTS_SHARED_MAX: u32 = 256;
@@ -101,6 +104,8 @@ pub struct Drain {
     encoder: Encoder,
     /// Slots that have disk space: those below this number.
     allocated: u32,
+    /// Slots written so far.
+    written: u32,
     /// Processes seen so far, and the files of those that have ended.
     collected: Collected,
     /// Guests alive.
@@ -119,8 +124,11 @@ impl Drain {
             arena,
             session: session.to_owned(),
             limits,
-            encoder: Encoder::new(limits.compress).map_err(Error::io("set up compression"))?,
+            encoder: Encoder::new(limits.compress)
+                .map_err(Error::io("set up compression"))?
+                .plain_first(PLAIN_BYTES),
             allocated: 0,
+            written: 0,
             collected: Collected::default(),
             table: Table::default(),
             raw: Vec::new(),
@@ -143,10 +151,10 @@ impl Drain {
         let slots = self.arena.slots().iter().take(self.allocated as usize);
         let mut free =
             slots.filter(|s| s.state.load(Ordering::Acquire) == slot_state::FREE).count() as u32;
-        let ready = (FREE_SLOTS.0 + guests).min(FREE_SLOTS.1);
+        let ready = (FREE_SLOTS.0 + guests + self.written / 4).min(FREE_SLOTS.1);
         let mut added = false;
         while free < ready && self.allocated < limit {
-            if let Err(e) = self.arena.allocate_slot(self.allocated) {
+            if let Err(e) = self.arena.allocate_slot(self.allocated, SLOT_BYTES) {
                 if self.allocated == 0 {
                     return Err(Error::io("reserve disk space for the log")(e));
                 }
@@ -254,7 +262,9 @@ impl Drain {
         self.take_full();
         let arena = self.arena.clone();
         let mut slots: Vec<(u32, u32)> = Vec::new();
-        for (number, slot) in arena.slots().iter().enumerate() {
+        // A drain that goes on after a killed host does not know how many were in use.
+        let known = if self.allocated == 0 { SLOT_COUNT } else { self.allocated as usize };
+        for (number, slot) in arena.slots().iter().take(known).enumerate() {
             let state = slot.state.load(Ordering::Acquire);
             if matches!(state, slot_state::FILLING | slot_state::FULL)
                 && slot.key.load(Ordering::Acquire) == key
@@ -312,6 +322,7 @@ impl Drain {
         arena.read_slot(number, committed, &mut raw);
         self.store(place, proc, &raw);
         self.raw = raw;
+        self.written = self.written.saturating_add(1);
         arena.forget(number);
         arena.push_free(number);
         ring(&arena.header().host_bell);

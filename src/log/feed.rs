@@ -85,16 +85,15 @@ impl Feed {
             let slot = match self.arena.pop_free() {
                 Some(slot) => slot,
                 None if (self.allocated as usize) < SLOT_COUNT => {
-                    let slot = self.allocated;
-                    self.arena
-                        .allocate_slot(slot)
-                        .map_err(Error::io("reserve disk space for the replay"))?;
                     self.allocated += 1;
-                    slot
+                    self.allocated - 1
                 }
                 // The piece stays where it is until a guest gives a slot back.
                 None => return Ok(fed),
             };
+            self.arena
+                .allocate_slot(slot, piece.len)
+                .map_err(Error::io("reserve disk space for the replay"))?;
             let header = self.arena.slot(slot);
             self.arena.write_slot(slot, 0, stream.pieces.bytes(&piece));
             header.proc.store(index as u32, Ordering::Relaxed);

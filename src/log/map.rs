@@ -113,7 +113,7 @@ impl ArenaMap {
     /// Copies the first `len` bytes of a slot into `out`, replacing its content.
     pub fn read_slot(&self, slot: u32, len: usize, out: &mut Vec<u8>) {
         let len = len.min(SLOT_BYTES);
-        out.clear();
+        // What stood there before is overwritten: zeroing it first would be one copy more.
         out.resize(len, 0);
         let at = arena::slot_offset(slot as usize % SLOT_COUNT);
         // SAFETY: the slot lies inside the mapping and `out` has `len` bytes of its own. Guests
@@ -154,23 +154,40 @@ impl ArenaMap {
             unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, at, SLOT_BYTES) };
     }
 
-    /// Reserves disk space for everything before the first slot.
+    /// Reserves disk space for the header and, if there will be `output`, for its ring.
     ///
     /// # Errors
     /// The system's: a full disk.
-    pub fn allocate_headers(&self) -> std::io::Result<()> {
-        self.fallocate(0, arena::DATA_AT)
+    pub fn allocate_header(&self, output: bool) -> std::io::Result<()> {
+        self.fallocate(0, PROCS_AT)?;
+        if output { self.fallocate(OUTPUT_AT, OUTPUT_BYTES) } else { Ok(()) }
     }
 
-    /// Reserves disk space for one slot, so that writing to it can't fail.
+    /// Reserves disk space for the process entries from `first` to before `end`.
     ///
     /// # Errors
     /// The system's: a full disk.
-    pub fn allocate_slot(&self, slot: u32) -> std::io::Result<()> {
-        self.fallocate(arena::slot_offset(slot as usize), SLOT_BYTES)
+    pub fn allocate_procs(&self, first: usize, end: usize) -> std::io::Result<()> {
+        let entry = size_of::<ProcEntry>();
+        let end = end.min(PROC_COUNT);
+        self.fallocate(PROCS_AT + first * entry, end.saturating_sub(first) * entry)
+    }
+
+    /// Reserves disk space for the first `len` bytes of one slot and for its header, so that
+    /// writing to it can't fail.
+    ///
+    /// # Errors
+    /// The system's: a full disk.
+    pub fn allocate_slot(&self, slot: u32, len: usize) -> std::io::Result<()> {
+        const HEADER: usize = size_of::<SlotHeader>();
+        self.fallocate(SLOTS_AT + slot as usize * HEADER, HEADER)?;
+        self.fallocate(arena::slot_offset(slot as usize), len.min(SLOT_BYTES))
     }
 
     fn fallocate(&self, at: usize, len: usize) -> std::io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
         let flags = FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(self.file.as_fd(), flags, at as u64, len as u64) {
             // A file system without fallocate: pages are allocated when they are written.
@@ -247,7 +264,7 @@ mod tests {
         let path = dir.path().join("arena");
         let arena = ArenaMap::create(&path).unwrap();
         for slot in 0..5 {
-            arena.allocate_slot(slot).unwrap();
+            arena.allocate_slot(slot, 8).unwrap();
             arena.push_free(slot);
         }
         assert_eq!(arena.pop_free(), Some(4));

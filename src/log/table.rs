@@ -12,6 +12,9 @@ use rustix::time::Timespec;
 
 use super::map::ArenaMap;
 
+/// Process entries beyond those in use that have disk space.
+pub const PROCS_READY: usize = 64;
+
 /// A guest process, as the host has seen it.
 #[derive(Debug)]
 pub struct Guest {
@@ -31,11 +34,21 @@ pub struct Guest {
 pub struct Table {
     /// By index of the entry.
     guests: HashMap<usize, Guest>,
+    /// Entries that have disk space: those below this number.
+    allocated: usize,
 }
 
 impl Table {
     /// Looks at all entries, and at which of their processes have ended.
     pub fn update(&mut self, arena: &ArenaMap) {
+        let used = arena.procs_used().len();
+        if used + PROCS_READY / 2 > self.allocated {
+            let end = used + PROCS_READY;
+            // Without room the guests still have the entries there are.
+            if arena.allocate_procs(self.allocated, end).is_ok() {
+                self.allocated = end;
+            }
+        }
         for (index, entry) in arena.procs_used().iter().enumerate() {
             let state = entry.state.load(Ordering::Acquire);
             if !matches!(state, proc_state::LIVE | proc_state::EXITED | proc_state::OPAQUE) {

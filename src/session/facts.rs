@@ -3,16 +3,18 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::stat::{Mode, umask};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
 
 use super::manifest::{Git, Machine, Rlimit};
 
-/// Longest time that git may take over both questions.
-const GIT_MS_MAX: u64 = 2000;
+/// Longest time that git may take.
+const GIT_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// All resource limits that a replay sets again.
 pub const RLIMITS: [(Resource, &str); 16] = [
@@ -81,52 +83,61 @@ pub fn machine() -> Machine {
     machine
 }
 
-/// The git work tree that `dir` is in, if there is one and git answers in time.
-pub fn git(dir: &Path) -> Option<Git> {
-    dir.ancestors().find(|d| d.join(".git").exists())?;
-    let deadline = Instant::now() + Duration::from_millis(GIT_MS_MAX);
-    let commit = ask_git(dir, &["rev-parse", "HEAD"], deadline)?.trim().to_owned();
-    let status = ["status", "--porcelain", "--untracked-files=no"];
-    let dirty = !ask_git(dir, &status, deadline)?.is_empty();
-    Some(Git { commit, dirty })
+/// A question to git that is being answered.
+#[derive(Debug)]
+pub struct AskedGit {
+    child: Child,
+    pipe: ChildStdout,
+    deadline: Instant,
 }
 
-fn ask_git(dir: &Path, args: &[&str], deadline: Instant) -> Option<String> {
+/// Asks git for the work tree that `dir` is in, if it is in one.
+pub fn ask_git(dir: &Path) -> Option<AskedGit> {
+    dir.ancestors().find(|d| d.join(".git").exists())?;
     let mut child = Command::new("git")
-        .arg("--no-optional-locks")
-        .args(args)
+        .args(["--no-optional-locks", "status", "--porcelain=v2", "--branch"])
+        .args(["--no-ahead-behind", "--untracked-files=no"])
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let mut pipe = child.stdout.take()?;
-    // One page is more than a commit, and enough to know that something has changed; git waits
-    // or fails when it has more to say.
-    let reader = std::thread::spawn(move || {
-        let mut text = vec![0; 4096];
-        let n = pipe.read(&mut text).unwrap_or(0);
-        text.truncate(n);
-        text
-    });
-    let mut status = None;
-    while !reader.is_finished() || status.is_none() {
-        status = match child.try_wait() {
-            Ok(status) => status,
-            Err(_) => return None,
-        };
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
+    let pipe = child.stdout.take()?;
+    Some(AskedGit { child, pipe, deadline: Instant::now() + GIT_TIME_MAX })
+}
+
+impl AskedGit {
+    /// The answer, if git gives one in time.
+    pub fn answer(mut self) -> Option<Git> {
+        // One page is more than the commit and the first change; git waits or fails when it has
+        // more to say.
+        let mut text = [0; 4096];
+        let mut len = 0;
+        while let Some(room) = text.get_mut(len..).filter(|room| !room.is_empty())
+            && self.is_ready()
+        {
+            match self.pipe.read(room) {
+                Ok(n) if n > 0 => len += n,
+                _ => break,
+            }
         }
-        std::thread::sleep(Duration::from_millis(1));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let text = String::from_utf8_lossy(text.get(..len)?);
+        let commit = text.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
+        // "(initial)" where there is no commit.
+        let commit = Some(commit).filter(|c| c.bytes().all(|b| b.is_ascii_hexdigit()))?.to_owned();
+        Some(Git { commit, dirty: text.lines().any(|line| !line.starts_with('#')) })
     }
-    let text = reader.join().ok()?;
-    // Killed by the closed pipe: it had said enough.
-    let usable = status.is_some_and(|s| s.success()) || !text.is_empty();
-    usable.then(|| String::from_utf8_lossy(&text).into_owned())
+
+    /// Waits until there is something to read, or the end; false if the time is over.
+    fn is_ready(&self) -> bool {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).ok();
+        let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
+        poll(&mut fds, timeout.as_ref()).is_ok_and(|n| n > 0)
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +156,7 @@ mod tests {
     #[test]
     fn a_work_tree_is_described_and_other_places_have_none() {
         let dir = tempfile::tempdir().unwrap();
+        let git = |dir: &Path| ask_git(dir).and_then(AskedGit::answer);
         assert_eq!(git(dir.path()), None);
         let run = |args: &[&str]| {
             let quiet = Command::new("git").args(args).current_dir(dir.path()).output();
