@@ -5,7 +5,7 @@
 //! * [`drain`]: from the arena into the session ([`writer`]), gathering facts ([`scan`]).
 //! * [`feed`]: from the session into the arena, for a replay; [`output`]: what it writes.
 //! * [`chunk`]: the frame format, bytes in and out; [`frames`]: one process's files.
-//! * [`reader`]: its events.
+//! * [`reader`]: its events; `tail`: those that a running recording has not written yet.
 
 pub mod chunk;
 pub mod drain;
@@ -16,6 +16,7 @@ pub mod output;
 pub mod reader;
 pub mod scan;
 pub mod table;
+mod tail;
 #[cfg(test)]
 mod tests;
 pub mod writer;

@@ -92,6 +92,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         status: Status::Recording,
         started_ns,
+        started_mono_ns: setup::monotonic_ns(),
         options: Options {
             entropy: guest.entropy,
             time: guest.time,

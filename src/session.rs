@@ -20,14 +20,17 @@ pub(crate) mod sample;
 pub mod store;
 pub mod verify;
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result};
 use crate::log::Events;
+use crate::log::map::ArenaMap;
 pub use manifest::{Manifest, Process, Status};
 pub use store::Store;
 
@@ -61,10 +64,18 @@ pub(crate) fn remove_arena(dir: &Path) {
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 
 /// A session on disk, its manifest read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     dir: PathBuf,
     manifest: Manifest,
+    /// The arena of a session that is being recorded.
+    arena: Option<Arc<ArenaMap>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -72,7 +83,7 @@ impl Session {
     ///
     /// A session whose host was killed is first completed from its arena, as far as guests had
     /// logged, and marked as cut short. One that is being recorded opens with status
-    /// [`Status::Recording`], and its processes are those that have log files so far.
+    /// [`Status::Recording`], and its processes are those that have logged something so far.
     ///
     /// # Errors
     /// [`Error::SessionMissing`], [`Error::Damaged`], [`Error::SessionNewer`] or the system's.
@@ -81,7 +92,9 @@ impl Session {
         if manifest.status == Status::Recording {
             manifest = recover::recover(dir, manifest)?;
         }
-        Ok(Session { dir: dir.to_owned(), manifest })
+        let live = manifest.status == Status::Recording;
+        let arena = live.then(|| ArenaMap::look(&dir.join(ARENA))).flatten().map(Arc::new);
+        Ok(Session { dir: dir.to_owned(), manifest, arena })
     }
 
     /// The session's directory.
@@ -106,7 +119,11 @@ impl Session {
     pub fn events(&self, process: &Process) -> Result<Events> {
         let live = self.manifest.status == Status::Recording;
         let expected = (!live).then_some(process.bytes);
-        Events::open(&self.dir, process.key, live, expected)
+        let events = Events::open(&self.dir, process.key, live, expected)?;
+        Ok(match &self.arena {
+            Some(arena) => events.with_arena(arena.clone()),
+            None => events,
+        })
     }
 
     /// Whether a host is recording it at this moment.

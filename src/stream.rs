@@ -21,11 +21,15 @@ pub mod dialect;
 pub mod eventstream;
 pub mod exchange;
 pub mod framing;
+pub mod http;
+mod index;
 pub mod ndjson;
 pub mod replay;
+mod source;
 pub mod sse;
 pub mod timing;
 pub mod token;
+pub mod traffic;
 
 pub use body::{Body, Piece, Source};
 pub use call::{Api, CallEnd, CallId, LlmCall};
@@ -40,3 +44,4 @@ pub use token::{
     ChunkSize, MergedStream, StreamChunk, StreamToken, TokenKind, merge_stream_chunks,
     split_content_into_chunks,
 };
+pub use traffic::{Summary, Traffic};

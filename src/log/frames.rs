@@ -52,6 +52,11 @@ impl Frames {
         })
     }
 
+    /// Key of the process.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
     /// Where the next frame is expected.
     pub fn position(&self) -> FrameAt {
         self.at

@@ -65,6 +65,20 @@ impl ArenaMap {
         Ok(arena)
     }
 
+    /// Maps the arena of a running recording to look at, not to write to; none if it is gone.
+    pub fn look(path: &Path) -> Option<ArenaMap> {
+        let file = File::open(path).ok()?;
+        if file.metadata().ok()?.len() != ARENA_BYTES as u64 {
+            return None;
+        }
+        let map = MmapOptions::new().len(ARENA_BYTES).map_raw_read_only(&file).ok()?;
+        let arena = ArenaMap { map, file };
+        let header = arena.header();
+        let known = header.magic.load(Ordering::Acquire) == arena::MAGIC
+            && header.version.load(Ordering::Acquire) == log_format::VERSION;
+        known.then_some(arena)
+    }
+
     fn map(file: File, path: &Path) -> Result<ArenaMap> {
         let map =
             MmapOptions::new().len(ARENA_BYTES).map_raw(&file).map_err(Error::file("map", path))?;

@@ -1,10 +1,13 @@
 //! Events of one process, read from its log files with bounded memory.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use log_format::record::{HEADER_BYTES, Header, Malformed, Record};
 
 use super::frames::{FrameAt, Frames};
+use super::map::ArenaMap;
+use super::tail::Tail;
 use crate::error::{Error, Result};
 
 /// One event, borrowed from the reader until the next one is asked for.
@@ -16,6 +19,19 @@ pub struct Event<'a> {
     pub record: Record<'a>,
     /// All bytes of the record, header first.
     pub bytes: &'a [u8],
+    /// Where they start in the process's log.
+    pub offset: u64,
+}
+
+/// Where a part of a process's log stands in its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FramePlace {
+    /// Where it starts in the log, bytes.
+    pub start: u64,
+    /// Bytes of the log in it.
+    pub len: u32,
+    /// The frame.
+    pub at: FrameAt,
 }
 
 /// Reads the events of one process in order.
@@ -46,6 +62,10 @@ pub struct Events {
     expected_bytes: Option<u64>,
     started: bool,
     done: bool,
+    /// Frames read so far.
+    places: Vec<FramePlace>,
+    /// What a running recording has not written yet.
+    tail: Option<Tail>,
 }
 
 impl Events {
@@ -72,7 +92,15 @@ impl Events {
             expected_bytes,
             started: false,
             done: false,
+            places: Vec::new(),
+            tail: None,
         })
+    }
+
+    /// Goes on behind the log files with what stands in the arena of the running recording.
+    pub fn with_arena(mut self, arena: Arc<ArenaMap>) -> Events {
+        self.tail = Some(Tail::new(arena));
+        self
     }
 
     /// Continues at the last checkpoint at or before `step` (one per frame), so that
@@ -122,8 +150,61 @@ impl Events {
         if self.done {
             return Ok(None);
         }
+        match self.ready()? {
+            Some(len) => self.take(len, true).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Events::next_event`], but the event stays the next one until [`Events::pass`].
+    ///
+    /// # Errors
+    /// As [`Events::next_event`].
+    pub fn peek(&mut self) -> Result<Option<Event<'_>>> {
+        if self.done {
+            return Ok(None);
+        }
+        match self.ready()? {
+            Some(len) => self.take(len, false).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Passes over the event that [`Events::peek`] gave.
+    pub fn pass(&mut self) {
+        let word = self.buf.get(self.pos..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>());
+        if let Some(Ok(header)) = word.map(|w| Header::from_word(u64::from_le_bytes(*w))) {
+            self.advance(header.len as usize);
+        }
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.pos = (self.pos + len).min(self.buf.len());
+        self.offset += len as u64;
+        self.step += 1;
+    }
+
+    /// Where the frames read so far stand; the list begins anew.
+    pub fn take_places(&mut self) -> Vec<FramePlace> {
+        std::mem::take(&mut self.places)
+    }
+
+    /// Place in the log, and bytes, of what stood in the arena only.
+    pub fn take_tail(&mut self) -> Option<(u64, Vec<u8>)> {
+        self.tail.as_mut().and_then(Tail::take)
+    }
+
+    /// Gives back memory; there are no more events.
+    pub fn close(&mut self) {
+        self.done = true;
+        (self.buf, self.pos) = (Vec::new(), 0);
+        self.frames.jump(FrameAt::default());
+    }
+
+    /// Makes the next event whole; its length, or none at the end of the log.
+    fn ready(&mut self) -> Result<Option<usize>> {
         match self.fill() {
-            Ok(Some(len)) => self.take(len).map(Some),
+            Ok(Some(len)) => Ok(Some(len)),
             Ok(None) => {
                 self.done = true;
                 self.check_end()?;
@@ -165,19 +246,44 @@ impl Events {
             self.buf.drain(..self.pos);
             self.pos = 0;
             let before = self.buf.len() as u64;
-            let Some(frame) = self.frames.read(&mut self.buf)? else { return Ok(None) };
-            if frame.first_record < frame.raw_len {
-                let at = self.offset + before + u64::from(frame.first_record);
-                self.mark = Some((at, frame.first_step));
+            let start = self.offset + before;
+            let Some((first_record, first_step)) = self.more(start)? else { return Ok(None) };
+            if u64::from(first_record) < self.buf.len() as u64 - before {
+                self.mark = Some((start + u64::from(first_record), first_step));
                 if !self.started {
-                    self.step = frame.first_step;
+                    self.step = first_step;
                     self.started = true;
                 }
             }
         }
     }
 
-    fn take(&mut self, len: usize) -> Result<Event<'_>> {
+    /// Appends the next frame's bytes, or the next slot's; where the first record of it starts,
+    /// and its step.
+    fn more(&mut self, start: u64) -> Result<Option<(u32, u64)>> {
+        let in_arena = self.tail.as_ref().is_some_and(Tail::has_begun);
+        if !in_arena && let Some(frame) = self.frames.read(&mut self.buf)? {
+            let next = self.frames.position();
+            let offset =
+                next.offset - super::chunk::HEADER_BYTES as u64 - u64::from(frame.stored_len);
+            let at = FrameAt { file: next.file, offset, seq: frame.seq };
+            self.places.push(FramePlace { start, len: frame.raw_len, at });
+            return Ok(Some((frame.first_record, frame.first_step)));
+        }
+        let Some(tail) = &mut self.tail else { return Ok(None) };
+        let seq = self.frames.position().seq;
+        if let Some(found) = tail.read(self.frames.key(), seq, start, &mut self.buf) {
+            return Ok(Some(found));
+        }
+        if in_arena {
+            return Ok(None);
+        }
+        // The slot may have been written to the file while it was looked for.
+        let Some(frame) = self.frames.read(&mut self.buf)? else { return Ok(None) };
+        Ok(Some((frame.first_record, frame.first_step)))
+    }
+
+    fn take(&mut self, len: usize, pass: bool) -> Result<Event<'_>> {
         if let Some((at, step)) = self.mark.filter(|(at, _)| *at <= self.offset) {
             self.mark = None;
             if (at, step) != (self.offset, self.step) {
@@ -186,19 +292,17 @@ impl Events {
                 return Err(Error::damaged(&self.frames.path(), what, self.readable()));
             }
         }
-        let Events { frames, buf, pos, offset, step, done, .. } = self;
-        let bytes = &buf[*pos..*pos + len];
+        let (start, offset, step) = (self.pos, self.offset, self.step);
+        if pass {
+            self.advance(len);
+        }
+        let Events { frames, buf, done, .. } = self;
+        let bytes = &buf[start..start + len];
         match Record::parse(bytes) {
-            Ok(record) => {
-                let event = Event { step: *step, record, bytes };
-                *pos += len;
-                *offset += len as u64;
-                *step += 1;
-                Ok(event)
-            }
+            Ok(record) => Ok(Event { step, record, bytes, offset }),
             Err(bad) => {
                 *done = true;
-                Err(malformed(frames, readable(*offset, *step), bad))
+                Err(malformed(frames, readable(offset, step), bad))
             }
         }
     }

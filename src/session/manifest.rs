@@ -30,6 +30,9 @@ pub struct Manifest {
     pub status: Status,
     /// Start of the recording, nanoseconds since the epoch.
     pub started_ns: u64,
+    /// The same moment by the monotonic clock, nanoseconds: times of events count from it.
+    #[serde(default)]
+    pub started_mono_ns: u64,
     /// End of the recording, nanoseconds since the epoch; 0 while it runs or if it was killed.
     pub ended_ns: u64,
     /// How it was recorded.

@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use log_format::arena::{ROOT_KEY, stop};
+use log_format::arena::{ROOT_KEY, proc_state, stop};
 
 use super::manifest::{Manifest, Process, Status};
 use super::{ARENA, finish, lock, read_manifest, write_manifest};
@@ -102,10 +103,18 @@ fn keys(dir: &Path) -> Result<BTreeSet<u64>> {
 }
 
 /// Adds the processes of a session that is being recorded: their sizes, and what their first
-/// record says.
+/// record says, be it in the log files or still in the arena.
 fn so_far(dir: &Path, mut manifest: Manifest) -> Result<Manifest> {
+    let arena = ArenaMap::look(&dir.join(ARENA)).map(Arc::new);
+    let mut keys = keys(dir)?;
+    for entry in arena.iter().flat_map(|arena| arena.procs_used()) {
+        let state = entry.state.load(Ordering::Acquire);
+        if matches!(state, proc_state::LIVE | proc_state::EXITED) {
+            keys.insert(entry.key.load(Ordering::Acquire));
+        }
+    }
     manifest.processes.clear();
-    for key in keys(dir)? {
+    for key in keys {
         let mut process = Process { key, ..Process::default() };
         let mut frames = Frames::open(dir, key, true)?;
         while let Ok(Some(header)) = frames.skip() {
@@ -113,6 +122,9 @@ fn so_far(dir: &Path, mut manifest: Manifest) -> Result<Manifest> {
             process.bytes += u64::from(header.raw_len);
         }
         let mut events = Events::open(dir, key, true, None)?;
+        if let Some(arena) = &arena {
+            events = events.with_arena(arena.clone());
+        }
         if let Ok(Some(event)) = events.next_event()
             && let Some(start) = start_of(&event.record)
         {

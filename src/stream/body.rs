@@ -198,11 +198,6 @@ impl Builder {
         Builder { held: hold.then(BytesMut::new), ..Builder::default() }
     }
 
-    /// Bytes so far.
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
     /// Adds the bytes of a segment's part. What one call moved is one chunk, unless `apart` says
     /// that a transfer chunk or frame begins here.
     pub(crate) fn push(&mut self, part: &super::Segment<'_>, apart: bool) {

@@ -1,8 +1,17 @@
 //! Connections of a session.
 
+mod assemble;
+mod fds;
+mod merge;
+mod names;
+mod transfer;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use assemble::Sink;
+pub(crate) use merge::{Merged, merge};
 
 /// Which way bytes went, seen from the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

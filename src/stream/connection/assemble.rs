@@ -1,0 +1,467 @@
+//! From calls to connections: follows descriptors through all processes.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use log_format::record::{Call, Dir, extra};
+
+use super::fds::{ObjectId, Table, pair};
+use super::names::{DNS_PORT, Names};
+use super::transfer::{Moved, moved, unseen};
+use super::{Connection, Direction, Peer, Segment, Tls};
+
+/// Descriptors on their way between processes that are remembered.
+const FLIGHT_MAX: usize = 1024;
+
+/// Gets what the assembler finds, in the order of time.
+pub(crate) trait Sink {
+    /// A connection was opened; its number is one more than that of the one before, from 1.
+    fn opened(&mut self, connection: &Connection);
+    /// Bytes went over it.
+    fn segment(&mut self, connection: u32, segment: &Segment<'_>);
+    /// Bytes went over it that are not in the log.
+    fn unseen(&mut self, connection: u32, direction: Direction, time_ns: u64);
+    /// A side says that it sends no more.
+    fn shut(&mut self, connection: u32, by: Direction, time_ns: u64);
+    /// It was closed by a side.
+    fn closed(&mut self, connection: u32, by: Direction, time_ns: u64);
+}
+
+/// What descriptors can lead to, as far as it matters here.
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    /// A stream socket, and its connection's index.
+    Stream { unix: bool, connection: Option<usize> },
+    /// A datagram socket, and the port it is connected to.
+    Datagram { port: Option<u16> },
+    /// One end of a socketpair.
+    Pair { other: ObjectId },
+    /// `/etc/hosts`.
+    Hosts,
+}
+
+#[derive(Debug)]
+struct Object {
+    what: What,
+    descriptors: usize,
+}
+
+/// A call and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    /// Key of the process.
+    pub(super) process: u64,
+    pub(super) step: u64,
+    /// Since the recording's start.
+    pub(super) time_ns: u64,
+    /// Bytes of the record, and where they stand in the process's log.
+    pub(super) bytes: &'a [u8],
+    pub(super) offset: u64,
+}
+
+impl At<'_> {
+    /// Where a part of the record stands in the log.
+    fn offset_of(&self, part: &[u8]) -> u64 {
+        let inside = (part.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
+        self.offset + inside.min(self.bytes.len()) as u64
+    }
+}
+
+/// Follows all processes' calls.
+#[derive(Default)]
+pub(super) struct Assembler {
+    objects: Vec<Object>,
+    pub(super) connections: Vec<Connection>,
+    /// For each connection: whether the peer has ended it.
+    peer_ended: Vec<bool>,
+    names: Names,
+    /// Descriptors passed on and not yet received: to whom, if that is known.
+    flight: VecDeque<(Option<ObjectId>, Vec<ObjectId>)>,
+}
+
+impl Assembler {
+    /// Counts a copy of a table: a process was created.
+    pub(super) fn copied(&mut self, table: &Table) {
+        for object in table.objects() {
+            self.objects[object].descriptors += 1;
+        }
+    }
+
+    /// Descriptors were closed.
+    pub(super) fn released(&mut self, objects: Vec<ObjectId>, time_ns: u64, sink: &mut dyn Sink) {
+        for id in objects {
+            let object = &mut self.objects[id];
+            object.descriptors = object.descriptors.saturating_sub(1);
+            if object.descriptors == 0
+                && let What::Stream { connection: Some(index), .. } = object.what
+            {
+                let by = if self.peer_ended[index] { Direction::Received } else { Direction::Sent };
+                self.close(index, by, time_ns, sink);
+            }
+        }
+    }
+
+    /// Follows a completed call; the key of the process that it created.
+    pub(super) fn call(
+        &mut self,
+        table: &mut Table,
+        call: &Call<'_>,
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) -> Option<u64> {
+        let fd = |i: usize| call.args[i] as u32 as i32;
+        match i64::from(call.nr) {
+            libc::SYS_connect => {
+                if let Some(id) = table.get(fd(0)) {
+                    self.connect(id, call, at, sink);
+                }
+                return None;
+            }
+            libc::SYS_fork | libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3 => {
+                let key = call.buf(extra::CHILD, Dir::Extra)?.bytes;
+                return key.first_chunk().map(|b| u64::from_le_bytes(*b));
+            }
+            _ => {}
+        }
+        if let Some(id) = table.get(fd(0))
+            && let Some((dir, messages)) = moved(call)
+        {
+            for message in messages {
+                self.transfer(table, id, dir, &message, at, sink);
+            }
+            return None;
+        }
+        if let Some((fd, dir)) = unseen(call) {
+            if let Some((_, number)) = self.connection_of(table, fd) {
+                sink.unseen(number, direction(dir), at.time_ns);
+            }
+            return None;
+        }
+        let ret = i32::try_from(call.ret).unwrap_or(-1);
+        match i64::from(call.nr) {
+            libc::SYS_socket if ret >= 0 => self.socket(table, call, at, sink),
+            libc::SYS_socketpair if ret >= 0 => self.pair(table, call, at, sink),
+            libc::SYS_accept | libc::SYS_accept4 if ret >= 0 => {
+                self.accept(table, call, at, sink);
+            }
+            libc::SYS_open | libc::SYS_openat if ret >= 0 => {
+                let path = u8::from(i64::from(call.nr) == libc::SYS_openat);
+                let path = call.buf(path, Dir::In).map(|b| b.bytes);
+                if path == Some(b"/etc/hosts\0") {
+                    self.open(table, ret, What::Hosts, true, at, sink);
+                }
+            }
+            libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg
+                if ret == 0 && asked(call) =>
+            {
+                if let Some((index, number)) = self.connection_of(table, fd(0)) {
+                    self.peer_ended[index] = true;
+                    sink.shut(number, Direction::Received, at.time_ns);
+                }
+            }
+            libc::SYS_shutdown if ret == 0 => {
+                if let Some((_, number)) = self.connection_of(table, fd(0))
+                    && call.args[1] as i32 != libc::SHUT_RD
+                {
+                    sink.shut(number, Direction::Sent, at.time_ns);
+                }
+            }
+            libc::SYS_getsockopt if ret == 0 => self.socket_error(table, call, at, sink),
+            libc::SYS_getpeername if ret == 0 => {
+                if let Some((index, _)) = self.connection_of(table, fd(0))
+                    && let Some(peer) = call.buf(1, Dir::Out).and_then(|b| peer(b.bytes))
+                    && matches!(&self.connections[index].peer,
+                        Peer::Inet(known) if known.port() == 0)
+                {
+                    self.connections[index].peer = peer;
+                }
+            }
+            _ if matches!(-ret, libc::ECONNRESET | libc::EPIPE | libc::ETIMEDOUT) => {
+                if let Some((index, _)) = self.connection_of(table, fd(0)) {
+                    self.connections[index].error.get_or_insert(-ret);
+                    self.close(index, Direction::Received, at.time_ns, sink);
+                }
+            }
+            // The kernel releases a descriptor even when close was interrupted.
+            libc::SYS_close => {
+                let (released, _) = table.follow(call);
+                self.released(released, at.time_ns, sink);
+            }
+            _ if ret >= 0 => {
+                let (released, copied) = table.follow(call);
+                if let Some(id) = copied {
+                    self.objects[id].descriptors += 1;
+                }
+                self.released(released, at.time_ns, sink);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn open(
+        &mut self,
+        table: &mut Table,
+        fd: i32,
+        what: What,
+        close_on_exec: bool,
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) -> ObjectId {
+        let id = self.objects.len();
+        self.objects.push(Object { what, descriptors: 1 });
+        let released = table.set(fd, id, close_on_exec);
+        self.released(released, at.time_ns, sink);
+        id
+    }
+
+    fn socket(&mut self, table: &mut Table, call: &Call<'_>, at: At<'_>, sink: &mut dyn Sink) {
+        let (domain, kind) = (call.args[0] as i32, call.args[1] as i32);
+        let unix = domain == libc::AF_UNIX;
+        let what = match kind & 0xf {
+            libc::SOCK_STREAM if unix || matches!(domain, libc::AF_INET | libc::AF_INET6) => {
+                What::Stream { unix, connection: None }
+            }
+            libc::SOCK_DGRAM if !unix => What::Datagram { port: None },
+            _ => return,
+        };
+        self.open(table, call.ret as i32, what, kind & libc::SOCK_CLOEXEC != 0, at, sink);
+    }
+
+    fn pair(&mut self, table: &mut Table, call: &Call<'_>, at: At<'_>, sink: &mut dyn Sink) {
+        let Some([a, b]) = pair(call) else { return };
+        let cloexec = call.args[1] as i32 & libc::SOCK_CLOEXEC != 0;
+        let first = self.objects.len();
+        self.open(table, a, What::Pair { other: first + 1 }, cloexec, at, sink);
+        self.open(table, b, What::Pair { other: first }, cloexec, at, sink);
+    }
+
+    fn connect(&mut self, id: ObjectId, call: &Call<'_>, at: At<'_>, sink: &mut dyn Sink) {
+        let Some(to) = call.buf(1, Dir::In).and_then(|b| peer(b.bytes)) else { return };
+        let failed = i32::try_from(-call.ret).unwrap_or(0);
+        match &mut self.objects[id].what {
+            What::Datagram { port } => {
+                if let (Peer::Inet(to), true) = (to, call.ret == 0) {
+                    *port = Some(to.port());
+                }
+            }
+            What::Stream { connection: Some(index), .. } => {
+                // A connect that is asked again how it goes.
+                let known = &mut self.connections[*index];
+                let going = [0, libc::EALREADY, libc::EISCONN, libc::EINPROGRESS, libc::EINTR];
+                if !going.contains(&failed) && known.closed_ns.is_none() {
+                    known.error = Some(failed);
+                    let index = *index;
+                    self.close(index, Direction::Received, at.time_ns, sink);
+                }
+            }
+            What::Stream { .. } => {
+                let index = self.begin(id, call.args[0] as i32, to, false, at, sink);
+                if !matches!(failed, 0 | libc::EINPROGRESS | libc::EINTR | libc::EAGAIN) {
+                    self.connections[index].error = Some(failed);
+                    self.close(index, Direction::Received, at.time_ns, sink);
+                    // The socket may try again.
+                    if let What::Stream { connection, .. } = &mut self.objects[id].what {
+                        *connection = None;
+                    }
+                }
+            }
+            What::Pair { .. } | What::Hosts => {}
+        }
+    }
+
+    fn accept(&mut self, table: &mut Table, call: &Call<'_>, at: At<'_>, sink: &mut dyn Sink) {
+        let fd = call.ret as i32;
+        let Some(listener) = table.get(call.args[0] as u32 as i32) else { return };
+        let What::Stream { unix, .. } = self.objects[listener].what else { return };
+        let cloexec = i64::from(call.nr) == libc::SYS_accept4
+            && call.args[3] as i32 & libc::SOCK_CLOEXEC != 0;
+        let what = What::Stream { unix, connection: None };
+        let id = self.open(table, fd, what, cloexec, at, sink);
+        let nobody = || match unix {
+            true => Peer::Unix(String::new()),
+            false => Peer::Inet(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        };
+        let from = call.buf(1, Dir::Out).and_then(|b| peer(b.bytes)).unwrap_or_else(nobody);
+        self.begin(id, fd, from, true, at, sink);
+    }
+
+    /// A connection begins on a socket; its index.
+    fn begin(
+        &mut self,
+        id: ObjectId,
+        fd: i32,
+        peer: Peer,
+        accepted: bool,
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) -> usize {
+        let index = self.connections.len();
+        let host = match &peer {
+            Peer::Inet(to) if !accepted => self.names.get(to.ip()).map(str::to_owned),
+            _ => None,
+        };
+        self.connections.push(Connection {
+            id: index as u32 + 1,
+            process: at.process,
+            fd,
+            accepted,
+            peer,
+            host,
+            tls: Tls::None,
+            opened_ns: at.time_ns,
+            closed_ns: None,
+            step: at.step,
+            sent_bytes: 0,
+            received_bytes: 0,
+            error: None,
+        });
+        self.peer_ended.push(false);
+        if let What::Stream { connection, .. } = &mut self.objects[id].what {
+            *connection = Some(index);
+        }
+        sink.opened(&self.connections[index]);
+        index
+    }
+
+    fn close(&mut self, index: usize, by: Direction, time_ns: u64, sink: &mut dyn Sink) {
+        let connection = &mut self.connections[index];
+        if connection.closed_ns.is_none() {
+            connection.closed_ns = Some(time_ns);
+            sink.closed(connection.id, by, time_ns);
+        }
+    }
+
+    /// How a connect ended that was not waited for.
+    fn socket_error(&mut self, table: &Table, call: &Call<'_>, at: At<'_>, sink: &mut dyn Sink) {
+        let asked = [call.args[1] as i32, call.args[2] as i32];
+        let error = call.buf(3, Dir::Out).and_then(|b| b.bytes.first_chunk());
+        if let Some((index, _)) = self.connection_of(table, call.args[0] as u32 as i32)
+            && asked == [libc::SOL_SOCKET, libc::SO_ERROR]
+            && let Some(error) = error.map(|b| i32::from_le_bytes(*b)).filter(|e| *e != 0)
+        {
+            self.connections[index].error.get_or_insert(error);
+            self.close(index, Direction::Received, at.time_ns, sink);
+        }
+    }
+
+    fn transfer(
+        &mut self,
+        table: &mut Table,
+        id: ObjectId,
+        dir: Dir,
+        moved: &Moved<'_>,
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) {
+        if !moved.rights.is_empty() {
+            self.rights(table, id, dir, &moved.rights, at, sink);
+        }
+        match self.objects[id].what {
+            What::Stream { connection: Some(index), .. } => {
+                let connection = &mut self.connections[index];
+                for bytes in &moved.parts {
+                    let direction = direction(dir);
+                    let sum = match direction {
+                        Direction::Sent => &mut connection.sent_bytes,
+                        Direction::Received => &mut connection.received_bytes,
+                    };
+                    *sum += bytes.len() as u64;
+                    let At { process, step, time_ns, .. } = at;
+                    let offset = at.offset_of(bytes);
+                    let segment = Segment { direction, time_ns, process, step, offset, bytes };
+                    sink.segment(connection.id, &segment);
+                }
+            }
+            What::Datagram { port } if dir == Dir::Out => {
+                let from = moved.name.and_then(peer);
+                let from =
+                    from.and_then(|p| if let Peer::Inet(a) = p { Some(a.port()) } else { None });
+                if from.or(port) == Some(DNS_PORT) {
+                    self.names.answer(&moved.parts.concat());
+                }
+            }
+            What::Hosts if dir == Dir::Out => self.names.hosts(&moved.parts.concat()),
+            _ => {}
+        }
+    }
+
+    /// Descriptors are passed on, or come in.
+    fn rights(
+        &mut self,
+        table: &mut Table,
+        id: ObjectId,
+        dir: Dir,
+        fds: &[i32],
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) {
+        if dir == Dir::In {
+            let to = match self.objects[id].what {
+                What::Pair { other } => Some(other),
+                _ => None,
+            };
+            let objects: Vec<ObjectId> = fds.iter().filter_map(|fd| table.get(*fd)).collect();
+            // Part of them are nothing that is followed: which ones, the receiver can't tell.
+            if objects.len() == fds.len() && self.flight.len() < FLIGHT_MAX {
+                objects.iter().for_each(|o| self.objects[*o].descriptors += 1);
+                self.flight.push_back((to, objects));
+            }
+            return;
+        }
+        let paired = matches!(self.objects[id].what, What::Pair { .. });
+        let fits = |to: &Option<ObjectId>| if paired { *to == Some(id) } else { to.is_none() };
+        let index = self.flight.iter().position(|(to, all)| fits(to) && all.len() == fds.len());
+        let Some((_, objects)) = index.and_then(|i| self.flight.remove(i)) else { return };
+        for (fd, object) in fds.iter().zip(objects) {
+            let released = table.set(*fd, object, false);
+            self.released(released, at.time_ns, sink);
+        }
+    }
+
+    /// Index and number of the connection that a descriptor leads to.
+    fn connection_of(&self, table: &Table, fd: i32) -> Option<(usize, u32)> {
+        match self.objects[table.get(fd)?].what {
+            What::Stream { connection: Some(index), .. } => Some((index, index as u32 + 1)),
+            _ => None,
+        }
+    }
+}
+
+fn direction(dir: Dir) -> Direction {
+    if dir == Dir::In { Direction::Sent } else { Direction::Received }
+}
+
+/// Whether a read that gave nothing had room for something: the peer has ended.
+fn asked(call: &Call<'_>) -> bool {
+    let room = matches!(i64::from(call.nr), libc::SYS_read | libc::SYS_recvfrom);
+    !room || call.args[2] > 0
+}
+
+/// The address in a `struct sockaddr`.
+fn peer(bytes: &[u8]) -> Option<Peer> {
+    let family = u16::from_le_bytes(*bytes.first_chunk()?);
+    let port = || bytes.get(2..)?.first_chunk().map(|b| u16::from_be_bytes(*b));
+    match i32::from(family) {
+        libc::AF_INET => {
+            let ip: [u8; 4] = *bytes.get(4..)?.first_chunk()?;
+            Some(Peer::Inet(SocketAddr::new(IpAddr::V4(ip.into()), port()?)))
+        }
+        libc::AF_INET6 => {
+            let ip: [u8; 16] = *bytes.get(8..)?.first_chunk()?;
+            let ip = IpAddr::V6(Ipv6Addr::from(ip)).to_canonical();
+            Some(Peer::Inet(SocketAddr::new(ip, port()?)))
+        }
+        libc::AF_UNIX => {
+            let path = match bytes.get(2..)? {
+                [0, name @ ..] => format!("@{}", String::from_utf8_lossy(name)),
+                path => {
+                    let end = path.iter().position(|b| *b == 0).unwrap_or(path.len());
+                    String::from_utf8_lossy(path.get(..end)?).into_owned()
+                }
+            };
+            Some(Peer::Unix(path))
+        }
+        _ => None,
+    }
+}

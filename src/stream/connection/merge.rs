@@ -1,0 +1,198 @@
+//! All processes' logs as one sequence, in the order of time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use log_format::record::{Dir, Kind, extra};
+
+use super::Connection;
+use super::assemble::{Assembler, At, Sink};
+use super::fds::Table;
+use crate::error::{Error, Result};
+use crate::log::Events;
+use crate::log::reader::{Event, FramePlace};
+use crate::session::{Process, Session, Status};
+
+/// What was read.
+pub(crate) struct Merged {
+    /// All connections.
+    pub(crate) connections: Vec<Connection>,
+    /// Where the frames of each process's log stand.
+    pub(crate) frames: HashMap<u64, Vec<FramePlace>>,
+    /// Bytes that were read beyond the log files, from memory, with their place in the log.
+    pub(crate) tails: HashMap<u64, (u64, Vec<u8>)>,
+    /// Logs that could not be read to their end: why.
+    pub(crate) damage: Vec<String>,
+    /// When the last event happened, nanoseconds since the recording's start.
+    pub(crate) last_ns: u64,
+}
+
+/// A process that is being read.
+struct Reader<'a> {
+    process: &'a Process,
+    events: Events,
+    table: Table,
+    /// When its last event happened.
+    time_ns: u64,
+    done: bool,
+}
+
+/// Reads all processes of a session.
+struct Merge<'a> {
+    session: &'a Session,
+    processes: HashMap<u64, &'a Process>,
+    readers: Vec<Reader<'a>>,
+    /// Time of each reader's next event, and its index.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
+    assembler: Assembler,
+    base_ns: u64,
+    live: bool,
+    merged: Merged,
+}
+
+/// Reads all events of a session; `sink` gets what its connections carry.
+///
+/// # Errors
+/// The system's. Damage is noted, and what can be read is read.
+pub(crate) fn merge(session: &Session, sink: &mut dyn Sink) -> Result<Merged> {
+    let manifest = session.manifest();
+    let mut merge = Merge {
+        session,
+        processes: manifest.processes.iter().map(|p| (p.key, p)).collect(),
+        readers: Vec::new(),
+        next: BinaryHeap::new(),
+        assembler: Assembler::default(),
+        base_ns: manifest.started_mono_ns,
+        live: manifest.status == Status::Recording,
+        merged: Merged {
+            connections: Vec::new(),
+            frames: HashMap::new(),
+            tails: HashMap::new(),
+            damage: Vec::new(),
+            last_ns: 0,
+        },
+    };
+    for process in &manifest.processes {
+        // Most are begun by their parent's log; one whose creation is in no log comes now.
+        merge.begin(process.key, Table::default(), 0)?;
+        merge.run(sink)?;
+    }
+    let mut merged = merge.merged;
+    merged.connections = merge.assembler.connections;
+    Ok(merged)
+}
+
+impl<'a> Merge<'a> {
+    /// Begins to read a process, with the descriptors that it inherits.
+    fn begin(&mut self, key: u64, table: Table, time_ns: u64) -> Result<()> {
+        let Some(process) = self.processes.remove(&key) else { return Ok(()) };
+        self.assembler.copied(&table);
+        let events = self.session.events(process)?;
+        self.next.push(Reverse((time_ns, self.readers.len())));
+        self.readers.push(Reader { process, events, table, time_ns, done: false });
+        Ok(())
+    }
+
+    fn run(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        while let Some(Reverse((_, index))) = self.next.pop() {
+            let until = self.next.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
+            match self.read(index, until, sink) {
+                Ok(()) => {}
+                Err(e @ (Error::Damaged { .. } | Error::SessionNewer { .. })) => {
+                    self.merged.damage.push(e.to_string());
+                    self.ended(index, sink);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a process's events up to this time.
+    fn read(&mut self, index: usize, until: u64, sink: &mut dyn Sink) -> Result<()> {
+        loop {
+            let reader = &mut self.readers[index];
+            let Some(event) = reader.events.peek()? else {
+                self.ended(index, sink);
+                return Ok(());
+            };
+            if let Some(time_ns) = time_of(&event) {
+                if self.base_ns == 0 {
+                    self.base_ns = time_ns;
+                }
+                let time_ns = time_ns.saturating_sub(self.base_ns);
+                if time_ns > until {
+                    self.next.push(Reverse((time_ns, index)));
+                    return Ok(());
+                }
+                // Events without a time of their own take the last one.
+                reader.time_ns = reader.time_ns.max(time_ns);
+            }
+            self.merged.last_ns = self.merged.last_ns.max(reader.time_ns);
+            let at = At {
+                process: reader.process.key,
+                step: event.step,
+                time_ns: reader.time_ns,
+                bytes: event.bytes,
+                offset: event.offset,
+            };
+            let mut child = None;
+            match event.record.header.kind {
+                Kind::Call => {
+                    if let Ok(call) = event.record.call() {
+                        child = self.assembler.call(&mut reader.table, &call, at, sink);
+                    }
+                }
+                // An image after the first: an exec.
+                Kind::Start if event.step > 0 => {
+                    let released = reader.table.exec();
+                    self.assembler.released(released, at.time_ns, sink);
+                }
+                Kind::Exit => {
+                    let released = reader.table.exit();
+                    self.assembler.released(released, at.time_ns, sink);
+                }
+                _ => {}
+            }
+            let time_ns = at.time_ns;
+            reader.events.pass();
+            if let Some(key) = child {
+                let table = reader.table.clone();
+                self.begin(key, table, time_ns)?;
+                self.next.push(Reverse((time_ns, index)));
+                return Ok(());
+            }
+        }
+    }
+
+    /// A process's log ends.
+    fn ended(&mut self, index: usize, sink: &mut dyn Sink) {
+        let reader = &mut self.readers[index];
+        if std::mem::replace(&mut reader.done, true) {
+            return;
+        }
+        // In a session that goes on, so does the process, unless it has logged its end.
+        if !self.live {
+            let released = reader.table.exit();
+            self.assembler.released(released, reader.time_ns, sink);
+        }
+        let key = reader.process.key;
+        self.merged.frames.insert(key, reader.events.take_places());
+        if let Some(tail) = reader.events.take_tail() {
+            self.merged.tails.insert(key, tail);
+        }
+        reader.events.close();
+    }
+}
+
+/// When an event happened, where that was noted.
+fn time_of(event: &Event<'_>) -> Option<u64> {
+    match event.record.header.kind {
+        Kind::Call => event.record.call().ok()?.time_ns(),
+        Kind::Start => {
+            let bytes = event.record.call().ok()?.buf(extra::TIME, Dir::Extra)?.bytes;
+            bytes.first_chunk().map(|b| u64::from_le_bytes(*b))
+        }
+        _ => None,
+    }
+}
