@@ -3,6 +3,7 @@
 //! * `guests`: small C programs, each about one area of the kernel's interface.
 //! * `real`: programs that people use, against a streaming server.
 //! * `cli`: rr-run's own commands, and bad input.
+//! * `streams`: what sessions say of their connections.
 //! * `tidy`: the house rules as tests.
 //!
 //! Every guest is run natively, recorded, and replayed in an empty network namespace with its
@@ -12,4 +13,5 @@ mod cli;
 mod guests;
 mod harness;
 mod real;
+mod streams;
 mod tidy;
