@@ -104,6 +104,33 @@ fn a_script_that_was_written_during_the_run() {
     Case::bash("printf '#!/bin/sh\\necho script $$ $(date +%%N)\\n' > s; chmod +x s; ./s").check();
 }
 
+/// Its first line names a link that is gone on replay.
+#[test]
+fn a_script_whose_interpreter_is_gone() {
+    let script = "ln -s /bin/sh interpreter; printf '#!%s\\necho script $$ $0 $1\\n' \
+                  \"$PWD/interpreter\" > s; chmod +x s; ./s one";
+    Case::bash(script).says("./s one").check();
+}
+
+/// Stacks are placed by the limit that the parent has set.
+#[test]
+fn a_program_with_another_stack_limit() {
+    let threads = crate::harness::c_program("threads").display().to_string();
+    Case::bash(&format!("ulimit -S -s 3000; {threads}; ulimit -S -s 2500; {threads} | tail -3"))
+        .check();
+}
+
+/// What runs as another user is recorded as well.
+#[test]
+fn a_program_of_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can become another user");
+        return;
+    }
+    let script = "setpriv --reuid 65534 --clear-groups bash -c 'id -u; date +%N; echo $$'";
+    Case::bash(script).says("65534").check();
+}
+
 /// What it writes to its parent is in the parent's log; what it writes elsewhere is not.
 #[test]
 fn a_static_child_is_opaque() {

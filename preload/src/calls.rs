@@ -38,6 +38,10 @@ pub fn own(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
         libc::SYS_prctl => state::prctl(t, row, args),
         libc::SYS_rseq => simple(t, row, args, |_| -i64::from(libc::ENOSYS)),
         libc::SYS_getrandom => state::getrandom(t, row, args),
+        libc::SYS_setrlimit | libc::SYS_prlimit64 => state::set_limit(t, row, args),
+        libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
+            state::become_user(t, row, args)
+        }
         libc::SYS_mmap => memory::mmap(t, row, args),
         libc::SYS_shmat => sysv::attach(t, row, args),
         libc::SYS_shmdt => sysv::detach(t, row, args),

@@ -432,10 +432,14 @@ pub fn script(path: &[u8], script: &mut Script) -> bool {
     }
 }
 
-/// Replay: where the file of a call's extras is now: the kept copy if the host offers one,
-/// else the recorded path (which stands in `scratch`). NUL-terminated; its length.
-pub fn recorded_path(extras: &Extras, scratch: &[u8], to: &mut [u8; PATH_BYTES]) -> usize {
-    let Some((id, len)) = extras.file else { return 0 };
+/// Replay: where a file of a call's extras is now: the kept copy if the host offers one,
+/// else the recorded path (which `scratch` begins with). NUL-terminated; its length.
+pub fn recorded_path(
+    file: Option<(FileId, usize)>,
+    scratch: &[u8],
+    to: &mut [u8; PATH_BYTES],
+) -> usize {
+    let Some((id, len)) = file else { return 0 };
     let mut name = [0; NAME_BYTES];
     // SAFETY: a NUL-terminated name of ours.
     let offered = kept_name(&arena::header().files_dir, id.identity, b"", &mut name)
@@ -450,7 +454,7 @@ pub fn recorded_path(extras: &Extras, scratch: &[u8], to: &mut [u8; PATH_BYTES])
 /// Opens a recorded file on replay; a negative errno if it is not there.
 pub fn open_recorded(extras: &Extras, scratch: &[u8]) -> i64 {
     let mut path = [0; PATH_BYTES];
-    if recorded_path(extras, scratch, &mut path) == 0 {
+    if recorded_path(extras.file, scratch, &mut path) == 0 {
         return -i64::from(libc::ENOENT);
     }
     // SAFETY: a NUL-terminated path of ours.

@@ -4,14 +4,17 @@
 use core::sync::atomic::Ordering;
 
 use log_format::arena::{OUTPUT_BYTES, divergence, proc_state};
-use log_format::record::{BUF_INDIRECT, BUF_NOT_COMPARED, Dir, Header, Kind, extra, flag};
+use log_format::record::{BUF_INDIRECT, BUF_NOT_COMPARED, Dir, FileId, Header, Kind, extra, flag};
 use log_format::table::{Memory, Row, Ty};
 
 use crate::arena;
 use crate::diverge::{self, Difference};
 use crate::sys::{Guest, futex_wait, sys};
-use crate::thread::Thread;
+use crate::thread::{SCRATCH_BYTES, Thread};
 use crate::{entropy, token};
+
+/// Where in a thread's scratch the path of a script's interpreter is put.
+pub const INTERPRETER_AT: usize = SCRATCH_BYTES / 2;
 
 /// The extra buffers of a recorded call, as far as replay needs them.
 #[derive(Clone, Copy, Default)]
@@ -19,7 +22,9 @@ pub struct Extras {
     /// Key of the created process.
     pub child: Option<u64>,
     /// Identity of a mapped or executed file; its path is in the thread's scratch.
-    pub file: Option<(log_format::record::FileId, usize)>,
+    pub file: Option<(FileId, usize)>,
+    /// The same of an executed script's interpreter; its path is at [`INTERPRETER_AT`].
+    pub interpreter: Option<(FileId, usize)>,
     /// Number and target of a write to the session's output.
     pub output: Option<(u64, u64)>,
 }
@@ -247,18 +252,21 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
     match arg {
         extra::CHILD if len == 8 => extras.child = Some(cursor.word()),
         extra::OUTPUT if len == 16 => extras.output = Some((cursor.word(), cursor.word())),
-        extra::FILE if len >= log_format::record::FILE_ID_BYTES && extras.file.is_none() => {
+        extra::FILE if len >= log_format::record::FILE_ID_BYTES => {
             let id = crate::files::read_id(cursor);
             let path = len - log_format::record::FILE_ID_BYTES;
-            let room = t.scratch.len() - 1;
-            if let Some(to) = t.scratch.get_mut(..path.min(room)) {
+            let first = extras.file.is_none();
+            let at = if first { 0 } else { INTERPRETER_AT };
+            let kept = path.min(crate::files::PATH_BYTES - 1);
+            if let Some(to) = t.scratch.get_mut(at..at + kept) {
                 cursor.bytes(to);
             }
-            cursor.skip(path - path.min(room));
-            if let Some(end) = t.scratch.get_mut(path.min(room)) {
+            cursor.skip(path - kept);
+            if let Some(end) = t.scratch.get_mut(at + kept) {
                 *end = 0;
             }
-            extras.file = Some((id, path.min(room)));
+            let which = if first { &mut extras.file } else { &mut extras.interpreter };
+            *which = Some((id, kept));
         }
         _ => cursor.skip(len),
     }

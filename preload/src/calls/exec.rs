@@ -112,7 +112,10 @@ fn attempt(t: &mut Thread, row: &Row, args: &[u64; 6], target: &Target) {
 fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
     let (_, extras) = replay::expect_attempt(t, row, args);
     let mut path = [0u8; 1024];
-    let path_len = files::recorded_path(&extras, &t.scratch, &mut path);
+    let path_len = files::recorded_path(extras.file, &t.scratch, &mut path);
+    let mut interpreter = [0u8; 1024];
+    let its_path = t.scratch.get(replay::INTERPRETER_AT..).unwrap_or(&[]);
+    let interpreter_len = files::recorded_path(extras.interpreter, its_path, &mut interpreter);
     loop {
         match replay::next_kind(t) {
             Some((Kind::Note, ..)) => {
@@ -130,8 +133,12 @@ fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
     entry.holds_shared.store(process.has_shared.into(), Ordering::Release);
     let mut script = files::Script::default();
     let interpreted = files::script(&path, &mut script);
-    let name = if interpreted { script.interpreter() } else { path.as_ptr() as u64 };
-    let name_len = if interpreted { script.interpreter_len() } else { path_len };
+    // The script names its interpreter by a path that need not exist any more.
+    let (name, name_len) = match (interpreted, interpreter_len) {
+        (false, _) => (path.as_ptr() as u64, path_len),
+        (true, 0) => (script.interpreter(), script.interpreter_len()),
+        (true, len) => (interpreter.as_ptr() as u64, len),
+    };
     let Some(envp) = environment(t, plan.envp, name_len) else { return E2BIG };
     let argv = if interpreted { script.argv(t, plan.path, plan.argv) } else { Some(plan.argv) };
     if process.trap_tsc {

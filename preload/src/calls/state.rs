@@ -8,7 +8,7 @@ use log_format::table::{Memory, Row};
 use crate::process::SigAction;
 use crate::sys::{Guest, sys, write_guest};
 use crate::thread::Thread;
-use crate::{entropy, record, replay, signals};
+use crate::{arena, entropy, record, replay, signals};
 
 const EFAULT: i64 = -14;
 const EINVAL: i64 = -22;
@@ -49,6 +49,35 @@ pub fn rt_sigaction(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
     ret
+}
+
+/// setrlimit and prlimit64: the limit of the stack holds on replay too, because the loader and the
+/// C library of a program to be executed place stacks by it.
+pub fn set_limit(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    let (of, which, new) = match i64::from(row.nr) {
+        libc::SYS_setrlimit => (0, args[0], args[1]),
+        _ => (args[0], args[1], args[2]),
+    };
+    let ret = super::generic(t, row, args);
+    let p = t.process();
+    let own = of == 0 || of as i32 == p.pid;
+    if p.mode == Mode::Replay && ret == 0 && own && which as u32 == libc::RLIMIT_STACK && new != 0 {
+        // SAFETY: the guest's own call; the kernel checks the address.
+        unsafe { sys!(libc::SYS_prlimit64, 0, which, new, 0) };
+    }
+    ret
+}
+
+/// setuid and its kin: what the new user executes must be able to open the arena.
+pub fn become_user(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    const UNCHANGED: u32 = u32::MAX;
+    let effective = if i64::from(row.nr) == libc::SYS_setuid { args[0] } else { args[1] } as u32;
+    if t.process().mode != Mode::Replay && effective != 0 && effective != UNCHANGED {
+        let path = arena::header().arena_path.as_ptr();
+        // SAFETY: a NUL-terminated path. Only root can, and root's access does not end by it.
+        unsafe { sys!(libc::SYS_chown, path, effective, UNCHANGED) };
+    }
+    super::generic(t, row, args)
 }
 
 /// rt_sigprocmask: the guest's mask is kept in the thread's block.

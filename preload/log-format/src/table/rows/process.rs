@@ -288,11 +288,11 @@ pub(super) const ROWS: &[Row] = rows! {
     104 getgid: Recorded () -> Int;
     107 geteuid: Recorded () -> Int;
     108 getegid: Recorded () -> Int;
-    105 setuid: Recorded (uid: Uint) -> Int;
+    105 setuid: Own (uid: Uint) -> Int;
     106 setgid: Recorded (gid: Uint) -> Int;
-    113 setreuid: Recorded (ruid: Uint, euid: Uint) -> Int;
+    113 setreuid: Own (ruid: Uint, euid: Uint) -> Int;
     114 setregid: Recorded (rgid: Uint, egid: Uint) -> Int;
-    117 setresuid: Recorded (ruid: Uint, euid: Uint, suid: Uint) -> Int;
+    117 setresuid: Own (ruid: Uint, euid: Uint, suid: Uint) -> Int;
     118 getresuid: Recorded (ruid: Out(Fixed(4), I32), euid: Out(Fixed(4), I32),
         suid: Out(Fixed(4), I32)) -> Int;
     119 setresgid: Recorded (rgid: Uint, egid: Uint, sgid: Uint) -> Int;

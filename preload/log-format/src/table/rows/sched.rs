@@ -27,8 +27,8 @@ pub(super) const ROWS: &[Row] = rows! {
     251 ioprio_set: Recorded (which: Int, who: Int, ioprio: Flags(FlagSet::Hex)) -> Int;
     252 ioprio_get: Recorded (which: Int, who: Int) -> Hex;
     97 getrlimit: Recorded (resource: Flags(FlagSet::Rlimit), rlim: Out(Fixed(16), Rlimit)) -> Int;
-    160 setrlimit: Recorded (resource: Flags(FlagSet::Rlimit), rlim: In(Fixed(16), Rlimit)) -> Int;
-    302 prlimit64: Recorded (pid: Int, resource: Flags(FlagSet::Rlimit),
+    160 setrlimit: Own (resource: Flags(FlagSet::Rlimit), rlim: In(Fixed(16), Rlimit)) -> Int;
+    302 prlimit64: Own (pid: Int, resource: Flags(FlagSet::Rlimit),
         new_limit: In(Fixed(16), Rlimit), old_limit: Out(Fixed(16), Rlimit)) -> Int;
     98 getrusage: Recorded (who: Flags(FlagSet::RusageWho), usage: Out(Fixed(144), Rusage)) -> Int;
     100 times: Recorded (buf: Out(Fixed(32), Tms)) -> Int;
