@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod error;
 pub mod launch;
 pub mod log;
+pub mod network;
 pub mod record;
 pub mod replay;
 pub mod report;

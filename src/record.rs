@@ -202,16 +202,26 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
     };
     let arena = Arc::new(setup.create()?);
     let start = spawn_of(&filename, &program, &shim, &arena_path, file_limit)?;
-    let mut children = Children::start(&start, &arena)?;
+    attend(&start, &arena, || {})
+}
+
+/// Starts a guest that is not recorded, and waits for its end; its exit code. `meanwhile` is done
+/// whenever a guest rings.
+///
+/// # Errors
+/// The program can't be run.
+pub(crate) fn attend(start: &Spawn, arena: &Arc<ArenaMap>, meanwhile: impl Fn()) -> Result<u8> {
+    let mut children = Children::start(start, arena)?;
     let mut table = Table::default();
     loop {
         let seen = arena.header().doorbell.load(Ordering::Acquire);
         children.reap();
-        table.update(&arena);
+        table.update(arena);
         let gone: Vec<usize> = table.guests().filter(|(_, g)| g.gone).map(|(i, _)| i).collect();
         for index in gone {
-            table.remove(&arena, index);
+            table.remove(arena, index);
         }
+        meanwhile();
         if let Some(status) = children.root_status() {
             return Ok(exit_code(status));
         }
@@ -269,7 +279,7 @@ pub fn scratch_dir() -> Result<tempfile::TempDir> {
 }
 
 /// How the root is started while it is recorded: as the user's shell would have.
-fn spawn_of(
+pub(crate) fn spawn_of(
     filename: &OsStr,
     program: &Program,
     shim: &Path,
@@ -287,7 +297,7 @@ fn spawn_of(
 }
 
 /// The file name for execve, and what the manifest says of the program.
-fn program(command: &[OsString]) -> Result<(OsString, Program)> {
+pub(crate) fn program(command: &[OsString]) -> Result<(OsString, Program)> {
     let name = command.first().ok_or_else(|| Error::Usage("there is no program".into()))?;
     let found = elf::find(Path::new(name))?;
     let interpreters = elf::interpreters(&found)?;

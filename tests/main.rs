@@ -12,6 +12,7 @@
 mod cli;
 mod guests;
 mod harness;
+mod network;
 mod real;
 mod streams;
 mod tidy;

@@ -1,8 +1,10 @@
 //! Calls with code of their own, by area.
 
+pub mod clocks;
 pub mod descriptors;
 pub mod exec;
 pub mod memory;
+pub mod network;
 pub mod process;
 pub mod state;
 pub mod sysv;
@@ -48,6 +50,11 @@ pub fn own(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
         _ => generic(t, row, args),
     };
     Outcome::Returns(ret)
+}
+
+/// Network replay: a call that is answered otherwise than by the kernel, or with other arguments.
+pub fn instead(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
+    network::call(t, nr, args).or_else(|| clocks::call(t, nr, args))
 }
 
 /// As a call of class Recorded.

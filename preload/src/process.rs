@@ -82,6 +82,10 @@ pub struct Process {
     pub attached: crate::calls::sysv::Attached,
     /// What each fd of the session's stdin, stdout, stderr is; see `fds`.
     pub fds: crate::fds::Fds,
+    /// Network replay: the name server that the guest has asked last.
+    pub name_server: crate::calls::network::Inet,
+    /// Network replay: recorded clock readings not yet given.
+    pub clocks: crate::calls::clocks::Recorded,
     /// Actions of signals 1 to 64 as the guest set them.
     pub actions: [SigAction; 65],
 }

@@ -3,6 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
+use log_format::arena::Mode;
 use log_format::record::{self, Dir, Header, Kind, extra, flag};
 use log_format::table::{self, BufAt, Class, Memory, Row};
 
@@ -10,7 +11,7 @@ use crate::arena;
 use crate::fds::What;
 use crate::sys::Guest;
 use crate::thread::{BUFS_MAX, Thread};
-use crate::{entropy, masks, token, trap, vdso};
+use crate::{calls, entropy, masks, token, trap, vdso};
 
 /// A buffer that belongs to no argument: its `arg` number and bytes.
 pub type Extra<'a> = (u8, &'a [u8]);
@@ -34,6 +35,10 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let mut mask = [0u64; 3];
     masks::before(t, nr, &mut real, &mut mask);
     clamp(nr, &mut real);
+    let network = p.mode == Mode::Network;
+    if network && let Some(ret) = calls::instead(t, nr, &mut real) {
+        return ret;
+    }
     let output = output_number(t, nr, args);
     // A write to the session's output keeps the token: its number and its place in the log must
     // be in the same order.
@@ -66,7 +71,10 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     } else {
         log(t, Kind::Call, flags, row, args, ret, &[]);
     }
-    crate::calls::descriptors::after(t, nr, args, ret);
+    calls::descriptors::after(t, nr, args, ret);
+    if network {
+        calls::network::after(t, nr, args, ret);
+    }
     ret
 }
 

@@ -7,7 +7,6 @@ use core::sync::atomic::Ordering;
 use log_format::arena::{Mode, option, proc_state};
 use log_format::record::{Dir, Kind, StartInfo, extra};
 
-use crate::calls::time;
 use crate::cursor::Cursor;
 use crate::fds::Fds;
 use crate::maps::{self, MAPS_MAX, Map, Name};
@@ -15,7 +14,8 @@ use crate::process::{Process, SigAction};
 use crate::sys::{complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
-use crate::{arena, entropy, files, patch, record, replay, signals, token, trap, vdso};
+use crate::{arena, calls, entropy, files, patch, record, replay, signals, token, trap, vdso};
+use calls::time;
 
 /// The guest's environment as the shim finds it.
 struct Environment {
@@ -169,7 +169,9 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             writer: Writer::new(env.proc),
             cursor: Cursor::new(env.proc),
             fds: Fds::from_entry(entry, |fd| sys!(libc::SYS_fcntl, fd, libc::F_GETFD) >= 0),
-            attached: [(0, 0); crate::calls::sysv::ATTACHED_MAX],
+            attached: [(0, 0); calls::sysv::ATTACHED_MAX],
+            name_server: calls::network::Inet::NONE,
+            clocks: calls::clocks::Recorded::NONE,
             actions: [SigAction::default(); 65],
         });
         let xmask = signals::detect_xstate();
@@ -210,6 +212,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     take_over_tid(t);
     arena::ring();
     begin_image(t, true);
+    calls::clocks::open(t.process());
     if entry.holds_shared.swap(0, Ordering::AcqRel) != 0 {
         // The image before the exec held the shared token; this one shares nothing yet.
         t.process().has_shared = true;

@@ -107,6 +107,8 @@ pub struct Thread {
     pub held_info: [[u8; 128]; 3],
     /// Id + 1 of the timer that looks after a queued signal; 0: none.
     pub timer: i32,
+    /// A deadline that stands in for the guest's.
+    pub deadline: [u64; 4],
     /// A kick of the watchdog interrupted a call.
     pub kicked: AtomicU32,
     /// The pending signal's siginfo.

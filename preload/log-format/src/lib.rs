@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arena;
+pub mod clocks;
 pub mod record;
 pub mod table;
 

@@ -453,6 +453,12 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     entry.state.store(proc_state::LIVE, Ordering::Release);
     arena::ring();
     start::begin_image(t, false);
+    if kind == starting::FORK {
+        super::clocks::open(p);
+    } else {
+        // The parent's readings are mapped in the memory that they share.
+        p.clocks = super::clocks::Recorded::NONE;
+    }
     if kind == starting::FORK && t.clear_tid != 0 {
         // glibc asks for CLONE_CHILD_SETTID and CLEARTID of the same word.
         write_guest_u32(t.clear_tid, t.tid as u32);

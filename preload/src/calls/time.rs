@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use log_format::arena::{Mode, option};
 use log_format::record::{HEADER_BYTES, Header, Kind, clock};
 
+use super::clocks;
 use crate::dispatch::{Outcome, pseudo};
 use crate::sys::{sys, write_guest};
 use crate::thread::{Regs, Thread, current, entry};
@@ -16,7 +17,7 @@ const RECORD_BYTES: usize = HEADER_BYTES + 8;
 
 /// Clocks that the vDSO reads without a syscall: REALTIME, MONOTONIC, MONOTONIC_RAW, the two
 /// COARSE ones, BOOTTIME, TAI.
-fn in_vdso(clock: u64) -> bool {
+pub fn in_vdso(clock: u64) -> bool {
     matches!(clock, 0 | 1 | 4..=7 | 11)
 }
 
@@ -33,6 +34,12 @@ pub extern "C" fn rr_fast_clock(clock: u64, to: *mut [u64; 2]) -> bool {
         || p.trap_tsc
     {
         return false;
+    }
+    if clocks::is_virtual(p) {
+        let value = clocks::read(p, clock as u8);
+        // SAFETY: the guest's own pointer, which the vDSO would write to as well.
+        unsafe { to.write([value / NS, value % NS]) };
+        return true;
     }
     let Some(read) = vdso::clock_gettime() else { return false };
     // SAFETY: the vDSO's own function with the guest's pointer, as the guest would call it.
@@ -114,7 +121,7 @@ pub fn pseudo(t: &mut Thread, nr: u64, args: &[u64; 6]) -> Outcome {
     }
 }
 
-fn store(to: u64, words: [u64; 2]) -> i64 {
+pub fn store(to: u64, words: [u64; 2]) -> i64 {
     let ok = to == 0
         || write_guest(to, &words[0].to_le_bytes()) && write_guest(to + 8, &words[1].to_le_bytes());
     if ok { 0 } else { -14 }
@@ -124,6 +131,9 @@ fn store(to: u64, words: [u64; 2]) -> i64 {
 fn read(t: &mut Thread, source: u8, clock: u64) -> u64 {
     if t.process().mode == Mode::Replay {
         return expect(t, Kind::Clock, Some(source));
+    }
+    if clocks::is_virtual(t.process()) {
+        return clocks::read(t.process(), source);
     }
     let value = if t.process().option(option::TIME_FROZEN) {
         let header = arena::header();

@@ -1,0 +1,243 @@
+//! The clock of a network replay: readings of the recording by process, clock and ordinal while
+//! they last, so that what a program prints of the time it prints again; after them a clock that
+//! runs on from the last one.
+//!
+//! Deadlines that the guest computes from such readings are brought back to the real clock before
+//! the kernel sees them.
+#![allow(unsafe_code, reason = "maps a file of the host's; reads the real clock")]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use log_format::arena::{Mode, option};
+use log_format::clocks::{self, SOURCES_MAX};
+use log_format::record::clock;
+use log_format::table::Memory;
+
+use crate::arena;
+use crate::process::Process;
+use crate::sys::{Guest, sys, write_guest};
+use crate::thread::Thread;
+
+const NS: u64 = 1_000_000_000;
+/// Where the readings of the present image are mapped: behind the threads' blocks.
+const AT: u64 = log_format::arena::BASE + 0x1_0000_0000;
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Readings not yet given to this image.
+pub struct Recorded {
+    /// Bytes mapped at [`AT`]; 0: none.
+    len: usize,
+    /// By place in the file's table of sources: how many were given.
+    given: [u32; SOURCES_MAX],
+    /// Last reading given, and the real time then: wall clock, monotonic clock.
+    last: [(u64, u64); 2],
+}
+
+impl Recorded {
+    /// No readings.
+    pub const NONE: Recorded = Recorded { len: 0, given: [0; SOURCES_MAX], last: [(0, 0); 2] };
+
+    fn words(&self) -> &'static [u64] {
+        // SAFETY: `open` has mapped `len` bytes there, read-only, and they stay mapped as long as
+        // this image runs.
+        unsafe { core::slice::from_raw_parts(AT as *const u64, self.len / 8) }
+    }
+
+    fn next(&mut self, source: u8) -> Option<u64> {
+        if self.len == 0 {
+            return None;
+        }
+        let (place, values) = clocks::find(self.words(), source)?;
+        let given = self.given.get_mut(place)?;
+        let value = *values.get(*given as usize)?;
+        *given += 1;
+        Some(value)
+    }
+}
+
+/// True if the guest's clock is not the real one.
+pub fn is_virtual(p: &Process) -> bool {
+    p.mode == Mode::Network && !p.option(option::LIVE_CLOCK)
+}
+
+/// Maps the readings of an image or forked child that begins.
+pub fn open(p: &mut Process) {
+    p.clocks = Recorded::NONE;
+    if !is_virtual(p) {
+        return;
+    }
+    let mut path = [0u8; 1100];
+    let dir = arena::string(&arena::header().net.clocks_dir, &mut path);
+    let entry = p.entry();
+    let mut name = [0u8; clocks::NAME_BYTES + 1];
+    clocks::name(
+        entry.key.load(Ordering::Relaxed),
+        entry.generation.load(Ordering::Relaxed),
+        &mut name,
+    );
+    let Some(rest) = path.get_mut(dir..dir + 1 + name.len()) else { return };
+    let Some((slash, file)) = rest.split_first_mut() else { return };
+    *slash = b'/';
+    file.copy_from_slice(&name);
+    // SAFETY: a NUL-terminated path; the mapping replaces at most an older one of this function's.
+    unsafe {
+        let fd = sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return;
+        }
+        let len = sys!(libc::SYS_lseek, fd, 0, libc::SEEK_END);
+        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
+        if len > 0 && (len as u64) < FILE_BYTES_MAX {
+            let at = sys!(libc::SYS_mmap, AT, len, libc::PROT_READ, flags, fd, 0);
+            if at as u64 == AT {
+                p.clocks.len = len as usize;
+            }
+        }
+        sys!(libc::SYS_close, fd);
+    }
+}
+
+/// 0 for clocks that count from the epoch, 1 for those that count from the machine's start.
+fn class_of(source: u8) -> usize {
+    usize::from(matches!(source, 1 | 4 | 6 | 7))
+}
+
+fn offset(class: usize) -> &'static AtomicU64 {
+    let net = &arena::header().net;
+    if class == 0 { &net.wall_offset_ns } else { &net.mono_offset_ns }
+}
+
+/// The reading of a clock (its id, or one of [`clock`]'s values) that the guest gets, nanoseconds.
+pub fn read(p: &mut Process, source: u8) -> u64 {
+    let class = class_of(source);
+    let now = real(match source {
+        clock::TIMEOFDAY | clock::TIME => libc::CLOCK_REALTIME as u64,
+        id => id.into(),
+    });
+    let ahead = offset(class);
+    let value = match p.clocks.next(source) {
+        Some(value) => {
+            // All that run on, in other processes too, go on from the latest reading given.
+            let beyond = value.wrapping_sub(now) as i64;
+            let mut old = ahead.load(Ordering::Relaxed);
+            while beyond > old as i64 {
+                let new = beyond as u64;
+                match ahead.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => break,
+                    Err(other) => old = other,
+                }
+            }
+            value
+        }
+        None => now.wrapping_add(ahead.load(Ordering::Relaxed)),
+    };
+    if let Some(last) = p.clocks.last.get_mut(class) {
+        *last = (value, now);
+    }
+    value
+}
+
+fn real(clock: u64) -> u64 {
+    let mut now = [0u64; 2];
+    let to = &raw mut now;
+    match crate::vdso::clock_gettime() {
+        // SAFETY: the vDSO's function writes two words to `to`.
+        Some(read) => _ = unsafe { read(clock, to) },
+        // SAFETY: the kernel writes two words to `to`.
+        None => _ = unsafe { sys!(libc::SYS_clock_gettime, clock, to) },
+    }
+    now[0] * NS + now[1]
+}
+
+/// The real time of a deadline on the guest's clock.
+fn deadline(p: &Process, class: usize, at: u64) -> u64 {
+    let (value, then) = p.clocks.last.get(class).copied().unwrap_or_default();
+    let ahead =
+        if value == 0 { offset(class).load(Ordering::Relaxed) } else { value.wrapping_sub(then) };
+    at.wrapping_sub(ahead)
+}
+
+/// Answers the calls that read a clock, and turns the deadlines of others into real ones.
+pub fn call(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
+    if !is_virtual(t.process()) {
+        return None;
+    }
+    const ABSOLUTE: u64 = 1;
+    const FUTEX_WAIT_BITSET: u64 = 9;
+    const FUTEX_WAIT_REQUEUE_PI: u64 = 11;
+    const FUTEX_LOCK_PI: u64 = 6;
+    const FUTEX_LOCK_PI2: u64 = 13;
+    const FUTEX_CLOCK_REALTIME: u64 = 256;
+    const FUTEX_COMMAND: u64 = 0x7f;
+    match nr as i64 {
+        libc::SYS_clock_gettime if super::time::in_vdso(args[0]) => {
+            let value = read(t.process(), args[0] as u8);
+            Some(super::time::store(args[1], [value / NS, value % NS]))
+        }
+        libc::SYS_gettimeofday => {
+            let value = read(t.process(), clock::TIMEOFDAY);
+            Some(super::time::store(args[0], [value / NS, value % NS / 1000]))
+        }
+        libc::SYS_time => {
+            let seconds = read(t.process(), clock::TIME) / NS;
+            if args[0] != 0 {
+                write_guest(args[0], &seconds.to_le_bytes());
+            }
+            Some(seconds as i64)
+        }
+        libc::SYS_futex if args[3] != 0 => {
+            let wall = match args[1] & FUTEX_COMMAND {
+                FUTEX_LOCK_PI => true,
+                FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2 => {
+                    args[1] & FUTEX_CLOCK_REALTIME != 0
+                }
+                _ => return None,
+            };
+            rewrite(t, usize::from(!wall), &mut args[3], 2);
+            None
+        }
+        libc::SYS_clock_nanosleep if args[1] & ABSOLUTE != 0 => {
+            let class = class_of(args[0] as u8);
+            rewrite(t, class, &mut args[2], 2);
+            None
+        }
+        libc::SYS_timerfd_settime if args[1] & ABSOLUTE != 0 => {
+            // The descriptor's clock is not known here: wall clock deadlines are beyond any
+            // machine's uptime.
+            const YEARS: u64 = 20 * 365 * 24 * 3600;
+            let seconds = word(args[2] + 16);
+            rewrite(t, usize::from(seconds < YEARS), &mut args[2], 4);
+            None
+        }
+        _ => None,
+    }
+}
+
+fn word(at: u64) -> u64 {
+    let mut bytes = [0u8; 8];
+    if Guest.read(at, &mut bytes) { u64::from_le_bytes(bytes) } else { 0 }
+}
+
+/// Replaces the guest's `timespec` (2 words) or `itimerspec` (4 words, the second half is the
+/// deadline) by one in the thread's block.
+fn rewrite(t: &mut Thread, class: usize, at: &mut u64, words: usize) {
+    let mut spec = [0u64; 4];
+    for (i, to) in spec.iter_mut().enumerate().take(words) {
+        *to = word(*at + i as u64 * 8);
+    }
+    let from = words - 2;
+    let (Some(seconds), Some(ns)) = (spec.get(from).copied(), spec.get(from + 1).copied()) else {
+        return;
+    };
+    // Zero disarms a timer; what the kernel would refuse it is to refuse.
+    if (seconds, ns) == (0, 0) || ns >= NS || seconds as i64 <= 0 || seconds > u64::MAX / NS - 1 {
+        return;
+    }
+    let real = deadline(t.process(), class, seconds * NS + ns) as i64;
+    let real = real.max(1) as u64;
+    for (to, value) in spec.iter_mut().skip(from).zip([real / NS, real % NS]) {
+        *to = value;
+    }
+    t.deadline = spec;
+    *at = t.deadline.as_ptr() as u64;
+}

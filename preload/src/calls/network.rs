@@ -1,0 +1,397 @@
+//! Network replay: connections and name lookups go to the host's player, whatever their
+//! destination, and the guest goes on seeing the addresses that it asked for.
+//!
+//! A connection is announced before it is made: the guest's socket is bound to a loopback port,
+//! which is noted with the destination in the arena's table of sockets. The host, accepting,
+//! finds it there by the port; so does the shim when the guest asks for an address.
+#![allow(unsafe_code, reason = "the guest's calls are performed with other addresses")]
+
+use core::sync::atomic::Ordering;
+
+use log_format::arena::{Address, Socket, socket_state};
+use log_format::table::Memory;
+
+use crate::arena;
+use crate::sys::{Guest, sys, write_guest};
+use crate::thread::Thread;
+
+const REFUSED: i64 = -(libc::ECONNREFUSED as i64);
+const DNS: u16 = 53;
+/// Nothing listens here (tcpmux): who sends there is told so at once.
+const CLOSED: u16 = 1;
+/// Bytes of the largest address, `sockaddr_in6`.
+const ADDR_BYTES: usize = 28;
+
+/// An internet address as the kernel's `sockaddr` has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Inet {
+    /// 4 or 6.
+    version: u8,
+    port: u16,
+    /// Network order; of version 4 the first four bytes.
+    ip: [u8; 16],
+}
+
+impl Inet {
+    const LOOPBACK6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+    /// 127.0.0.1 or ::1.
+    fn loopback(version: u8, port: u16) -> Inet {
+        let mut ip = Inet::LOOPBACK6;
+        if version == 4 {
+            ip = [0; 16];
+            ip[..4].copy_from_slice(&[127, 0, 0, 1]);
+        }
+        Inet { version, port, ip }
+    }
+
+    /// Reads the guest's `sockaddr`; None if it is of another family.
+    fn read(addr: u64, len: u64) -> Option<Inet> {
+        let mut raw = [0u8; ADDR_BYTES];
+        let len = (len as u32 as usize).min(ADDR_BYTES);
+        if addr == 0 || len < 2 || !Guest.read(addr, raw.get_mut(..len)?) {
+            return None;
+        }
+        let family = i32::from(u16::from_le_bytes([raw[0], raw[1]]));
+        let port = u16::from_be_bytes([raw[2], raw[3]]);
+        let mut ip = [0; 16];
+        match family {
+            libc::AF_INET if len >= 16 => {
+                ip[..4].copy_from_slice(&raw[4..8]);
+                Some(Inet { version: 4, port, ip })
+            }
+            libc::AF_INET6 if len >= 24 => {
+                ip.copy_from_slice(&raw[8..24]);
+                Some(Inet { version: 6, port, ip })
+            }
+            _ => None,
+        }
+    }
+
+    /// The `sockaddr`'s bytes and their number.
+    fn raw(&self) -> ([u8; ADDR_BYTES], usize) {
+        let mut raw = [0u8; ADDR_BYTES];
+        raw[2..4].copy_from_slice(&self.port.to_be_bytes());
+        if self.version == 4 {
+            raw[0] = libc::AF_INET as u8;
+            raw[4..8].copy_from_slice(&self.ip[..4]);
+            return (raw, 16);
+        }
+        raw[0] = libc::AF_INET6 as u8;
+        raw[8..24].copy_from_slice(&self.ip);
+        (raw, ADDR_BYTES)
+    }
+
+    fn from_arena(address: &Address) -> Inet {
+        let (version, port, ip) = address.get();
+        Inet { version, port, ip }
+    }
+
+    fn store(&self, to: &Address) {
+        to.set(self.version, self.port, self.ip);
+    }
+
+    /// An IPv4 address inside an IPv6 one as what it is.
+    fn unmapped(self) -> Inet {
+        if self.version == 6 && self.ip[..12] == Inet::MAPPED {
+            let mut ip = [0; 16];
+            ip[..4].copy_from_slice(&self.ip[12..]);
+            return Inet { version: 4, port: self.port, ip };
+        }
+        self
+    }
+
+    fn is_loopback(self) -> bool {
+        let plain = self.unmapped();
+        match plain.version {
+            4 => plain.ip[0] == 127 || plain.ip[..4] == [0; 4],
+            _ => plain.ip == Inet::LOOPBACK6 || plain.ip == [0; 16],
+        }
+    }
+
+    fn is_multicast(self) -> bool {
+        let plain = self.unmapped();
+        if plain.version == 4 { plain.ip[0] >= 224 } else { plain.ip[0] == 0xff }
+    }
+}
+
+/// Where a destination's traffic goes.
+enum Verdict {
+    /// As the guest wants.
+    Live,
+    /// To this port of the host on loopback.
+    Host(u16),
+    Refused,
+}
+
+fn stream_verdict(to: Inet) -> Verdict {
+    let net = &arena::header().net;
+    let six = usize::from(to.unmapped().version == 6);
+    let port = |ports: &[core::sync::atomic::AtomicU32; 2]| match ports
+        .get(six)
+        .map_or(0, |p| p.load(Ordering::Relaxed))
+    {
+        0 => Verdict::Refused,
+        port => Verdict::Host(port as u16),
+    };
+    if to.is_loopback() {
+        let count = net.served_count.load(Ordering::Acquire) as usize;
+        let plain = to.unmapped();
+        let served = net.served.iter().take(count).any(|s| Inet::from_arena(s) == plain);
+        return if served { port(&net.player) } else { Verdict::Live };
+    }
+    if to.port == DNS {
+        return port(&net.dns);
+    }
+    if net.others.load(Ordering::Relaxed) != 0 { port(&net.player) } else { Verdict::Refused }
+}
+
+fn datagram_verdict(to: Inet) -> Verdict {
+    let net = &arena::header().net;
+    if to.port == DNS {
+        // Resolvers on loopback (a stub of the system's) would ask the outside.
+        let six = usize::from(to.unmapped().version == 6);
+        let port = net.dns.get(six).map_or(0, |p| p.load(Ordering::Relaxed));
+        return if port == 0 { Verdict::Refused } else { Verdict::Host(port as u16) };
+    }
+    if to.is_loopback() { Verdict::Live } else { Verdict::Host(CLOSED) }
+}
+
+/// A call that network replay answers or performs in another way; None: it goes its usual way.
+pub fn call(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
+    match nr as i64 {
+        libc::SYS_connect => connect(t, args),
+        libc::SYS_sendto if args[4] != 0 => {
+            let to = Inet::read(args[4], args[5])?;
+            let sent = |raw: &[u8], len: usize| {
+                // SAFETY: the guest's call, with another address.
+                unsafe {
+                    sys!(libc::SYS_sendto, args[0], args[1], args[2], args[3], raw.as_ptr(), len)
+                }
+            };
+            send(t, args[0], to, sent)
+        }
+        libc::SYS_sendmsg => {
+            // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags.
+            let mut message = [0u8; 56];
+            if !Guest.read(args[1], &mut message) {
+                return None;
+            }
+            let word = |at: usize| {
+                let bytes = message.get(at..at + 8).and_then(|b| b.try_into().ok());
+                bytes.map_or(0, u64::from_le_bytes)
+            };
+            let to = Inet::read(word(0), word(8) & 0xffff_ffff)?;
+            let (fd, flags) = (args[0], args[2]);
+            let sent = |raw: &[u8], len: usize| {
+                let mut other = message;
+                other[..8].copy_from_slice(&(raw.as_ptr() as u64).to_le_bytes());
+                other[8..12].copy_from_slice(&(len as u32).to_le_bytes());
+                // SAFETY: the guest's call, with another address.
+                unsafe { sys!(libc::SYS_sendmsg, fd, other.as_ptr(), flags) }
+            };
+            send(t, fd, to, sent)
+        }
+        _ => None,
+    }
+}
+
+/// After a call: addresses become those that the guest expects.
+pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
+    if ret < 0 {
+        return;
+    }
+    match nr as i64 {
+        libc::SYS_getpeername => show(args[1], args[2], |peer| {
+            let socket = by_port(local_of(args[0])?)?;
+            (peer.is_loopback()).then(|| Inet::from_arena(&socket.peer))
+        }),
+        libc::SYS_getsockname => show(args[1], args[2], |own| {
+            let shown = Inet::from_arena(&by_port(own)?.shown);
+            (shown.version != 0).then_some(shown)
+        }),
+        libc::SYS_recvfrom if args[4] != 0 => {
+            let server = t.process().name_server;
+            show(args[4], args[5], |from| from_player(from).then_some(server));
+        }
+        libc::SYS_recvmsg => {
+            let server = t.process().name_server;
+            let mut name = [0u8; 8];
+            if Guest.read(args[1], &mut name) {
+                let name = u64::from_le_bytes(name);
+                show(name, args[1] + 8, |from| from_player(from).then_some(server));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn from_player(from: Inet) -> bool {
+    let net = &arena::header().net;
+    from.is_loopback() && net.dns.iter().any(|p| p.load(Ordering::Relaxed) == from.port.into())
+}
+
+/// Replaces an address that the kernel has written for the guest, if there is another.
+fn show(addr: u64, len_at: u64, other: impl FnOnce(Inet) -> Option<Inet>) {
+    let Some(len) = Guest.u32(len_at) else { return };
+    let Some(found) = Inet::read(addr, len.into()) else { return };
+    let Some(shown) = other(found) else { return };
+    let (raw, size) = shown.raw();
+    let room = size.min(len as usize);
+    write_guest(addr, raw.get(..room).unwrap_or(&raw));
+}
+
+/// The socket's own address.
+fn local_of(fd: u64) -> Option<Inet> {
+    let mut raw = [0u8; ADDR_BYTES];
+    let mut len = ADDR_BYTES as u32;
+    // SAFETY: own buffers.
+    let ret = unsafe { sys!(libc::SYS_getsockname, fd, raw.as_mut_ptr(), &raw mut len) };
+    if ret < 0 { None } else { Inet::read(raw.as_ptr() as u64, len.into()) }
+}
+
+/// The open socket whose guest's end has this address.
+fn by_port(local: Inet) -> Option<&'static Socket> {
+    let plain = local.unmapped();
+    arena::sockets().iter().find(|socket| {
+        socket.state.load(Ordering::Acquire) == socket_state::OPEN
+            && Inet::from_arena(&socket.local) == plain
+    })
+}
+
+fn option_of(fd: u64, level: i32, name: i32) -> Option<i32> {
+    let (mut value, mut len) = (0i32, 4u32);
+    // SAFETY: own buffers.
+    let ret = unsafe { sys!(libc::SYS_getsockopt, fd, level, name, &raw mut value, &raw mut len) };
+    (ret == 0).then_some(value)
+}
+
+fn connect(t: &mut Thread, args: &[u64; 6]) -> Option<i64> {
+    let fd = args[0];
+    let Some(to) = Inet::read(args[1], args[2]) else {
+        return is_resolver(args[1], args[2]).then_some(-i64::from(libc::ENOENT));
+    };
+    let datagram = option_of(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_DGRAM;
+    let verdict = if datagram { datagram_verdict(to) } else { stream_verdict(to) };
+    match verdict {
+        Verdict::Live => None,
+        Verdict::Refused => {
+            tell_refused(t, fd, to);
+            Some(REFUSED)
+        }
+        Verdict::Host(port) if datagram => {
+            if port != CLOSED {
+                t.process().name_server = to;
+            }
+            Some(perform(fd, destination(to, port)))
+        }
+        Verdict::Host(port) => Some(connect_host(t, fd, to, port)),
+    }
+}
+
+/// The host's address for a socket of the destination's version.
+fn destination(to: Inet, port: u16) -> Inet {
+    let mut host = Inet::loopback(to.unmapped().version, port);
+    if to.version == 6 && host.version == 4 {
+        // An IPv6 socket that speaks IPv4.
+        let mut ip = [0; 16];
+        ip[..12].copy_from_slice(&Inet::MAPPED);
+        ip[12..].copy_from_slice(&[127, 0, 0, 1]);
+        host = Inet { version: 6, port, ip };
+    }
+    host
+}
+
+fn perform(fd: u64, to: Inet) -> i64 {
+    let (raw, len) = to.raw();
+    // SAFETY: own buffer.
+    unsafe { sys!(libc::SYS_connect, fd, raw.as_ptr(), len) }
+}
+
+fn connect_host(t: &mut Thread, fd: u64, to: Inet, port: u16) -> i64 {
+    let host = destination(to, port);
+    let connected = local_of(fd).and_then(by_port);
+    if connected.is_some() {
+        // A second connect on the same socket: the kernel says how the first went.
+        return perform(fd, host);
+    }
+    let Some(socket) = arena::reserve_socket() else { return REFUSED };
+    let mut bound = local_of(fd);
+    if bound.is_none_or(|own| own.port == 0) {
+        let own = Inet { port: 0, ..host };
+        let (raw, len) = own.raw();
+        // SAFETY: own buffer.
+        unsafe { sys!(libc::SYS_bind, fd, raw.as_ptr(), len) };
+        bound = local_of(fd);
+    }
+    let Some(own) = bound.filter(|own| own.port != 0) else {
+        socket.state.store(socket_state::FREE, Ordering::Release);
+        return REFUSED;
+    };
+    announce(t, socket, fd, to);
+    Inet { port: own.port, ..Inet::loopback(host.unmapped().version, 0) }.store(&socket.local);
+    socket.state.store(socket_state::OPEN, Ordering::Release);
+    let ret = perform(fd, host);
+    if ret < 0 && ret != -i64::from(libc::EINPROGRESS) && ret != -i64::from(libc::EINTR) {
+        socket.state.store(socket_state::FREE, Ordering::Release);
+    }
+    ret
+}
+
+fn announce(t: &Thread, socket: &Socket, fd: u64, to: Inet) {
+    let p = t.process();
+    socket.fd.store(fd as i32, Ordering::Relaxed);
+    socket.process.store(p.entry().key.load(Ordering::Relaxed), Ordering::Relaxed);
+    socket.step.store(p.steps.load(Ordering::Relaxed), Ordering::Relaxed);
+    socket.shown.set(0, 0, [0; 16]);
+    to.store(&socket.peer);
+}
+
+/// Leaves word for the host's report.
+fn tell_refused(t: &Thread, fd: u64, to: Inet) {
+    if let Some(socket) = arena::reserve_socket() {
+        announce(t, socket, fd, to);
+        socket.state.store(socket_state::REFUSED, Ordering::Release);
+        arena::ring();
+    }
+}
+
+/// A send to an address: datagrams, and data with a connect (TCP fast open), which is refused so
+/// that the guest connects first.
+fn send(t: &mut Thread, fd: u64, to: Inet, sent: impl FnOnce(&[u8], usize) -> i64) -> Option<i64> {
+    if option_of(fd, libc::SOL_SOCKET, libc::SO_TYPE)? != libc::SOCK_DGRAM {
+        return Some(-i64::from(libc::EOPNOTSUPP));
+    }
+    match datagram_verdict(to) {
+        Verdict::Live => None,
+        Verdict::Host(port) if port != CLOSED => {
+            t.process().name_server = to;
+            let (raw, len) = destination(to, port).raw();
+            Some(sent(&raw, len))
+        }
+        _ if to.is_multicast() => Some(-i64::from(libc::ENETUNREACH)),
+        _ => {
+            tell_refused(t, fd, to);
+            Some(REFUSED)
+        }
+    }
+}
+
+/// The system's resolvers that are asked through a Unix socket.
+fn is_resolver(addr: u64, len: u64) -> bool {
+    const NAMES: [&[u8]; 3] = [b"/var/run/nscd/", b"/run/nscd/", b"/run/systemd/resolve/"];
+    let mut raw = [0u8; 110];
+    let len = (len as u32 as usize).min(raw.len());
+    let Some(to) = raw.get_mut(..len) else { return false };
+    if !Guest.read(addr, to) || i32::from(u16::from_le_bytes([raw[0], raw[1]])) != libc::AF_UNIX {
+        return false;
+    }
+    let path = raw.get(2..).unwrap_or(&[]);
+    NAMES.iter().any(|name| path.starts_with(name))
+}
+
+impl Inet {
+    /// No address yet.
+    pub const NONE: Inet = Inet { version: 0, port: 0, ip: [0; 16] };
+}

@@ -1,0 +1,144 @@
+//! Network replay: the program runs live, but for its network, clock and randomness.
+//!
+//! 1. [`run`] starts the guest with the shim in mode `Network`; its randomness has the recorded
+//!    seed, its clocks the recorded readings ([`clocks`]).
+//! 2. The shim connects the guest's sockets to a listener of [`accept`]'s here, and notes the
+//!    destination; lookups go to [`dns`].
+//! 3. Whoever answers ([`Answers`]) gets each connection with its destination.
+
+pub mod accept;
+pub mod clocks;
+pub mod dns;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use log_format::arena::{Mode, SERVED_MAX, option};
+
+pub use accept::{Accepted, Answers, Attempt, Verdict};
+
+use crate::error::{Error, Result};
+use crate::launch::spawn::{raise_file_limit, turn_aslr_off};
+use crate::launch::{setup, shim};
+use crate::log::map::set_text;
+use crate::record;
+use crate::session::manifest::{ByteText, Manifest, unhex};
+use crate::session::{self, Session};
+
+/// What a network replay runs, and what it is answered with.
+pub struct Replay<'a> {
+    /// The recording.
+    pub session: &'a Session,
+    /// Program and arguments, if not the recorded ones.
+    pub command: Option<Vec<OsString>>,
+    /// Variables that the guest gets beside its own: trust in the player's certificates.
+    pub environment: Vec<ByteText>,
+    /// The real clock.
+    pub live_clock: bool,
+    /// Real randomness.
+    pub live_entropy: bool,
+    /// Names and their recorded addresses.
+    pub names: Vec<(String, Vec<IpAddr>)>,
+    /// Destinations on loopback that are answered here too; others there are live.
+    pub served: Vec<SocketAddr>,
+    /// Whether connections to destinations that are not known are answered, too (or refused).
+    pub others: bool,
+    /// Answers connections.
+    pub answers: Arc<dyn Answers>,
+}
+
+/// How a network replay ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The guest's exit code, or 128 + the signal's number.
+    pub code: u8,
+    /// Connections and refusals, in order.
+    pub attempts: Vec<Attempt>,
+    /// Names that were looked up, and whether they were known.
+    pub lookups: Vec<(String, bool)>,
+}
+
+/// Runs a program with its network answered from here; how it ended.
+///
+/// # Errors
+/// The program or the session can't be used, or the system's.
+pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
+    let manifest = replay.session.manifest();
+    let recorded: Vec<OsString>;
+    let command = match &replay.command {
+        Some(command) => command,
+        None => {
+            recorded = manifest.program.argv.iter().map(|arg| arg.as_os_str().to_owned()).collect();
+            &recorded
+        }
+    };
+    let (filename, mut program) = record::program(command)?;
+    program.env = environment(manifest, std::mem::take(&mut program.env), &replay.environment);
+    let file_limit = raise_file_limit()?;
+    let shim = shim::install()?;
+    let scratch = record::scratch_dir()?;
+    let clocks_dir = scratch.path().join("clocks");
+    std::fs::create_dir(&clocks_dir).map_err(Error::file("create", &clocks_dir))?;
+    if !replay.live_clock {
+        clocks::write(replay.session, &clocks_dir)?;
+    }
+    let seed = unhex(&manifest.seed).and_then(|b| <[u8; 32]>::try_from(b).ok());
+    let arena_path = scratch.path().join(session::ARENA);
+    turn_aslr_off();
+    let bit = |set: bool, bit| if set { bit } else { 0 };
+    let setup = setup::Setup {
+        mode: Mode::Network,
+        options: bit(replay.live_clock, option::LIVE_CLOCK)
+            | bit(replay.live_entropy || seed.is_none(), option::ENTROPY_OS),
+        seed: seed.unwrap_or_default(),
+        started_ns: setup::now_ns(),
+        frozen_ns: 0,
+        frozen_mono_ns: 0,
+        files_dir: scratch.path(),
+        shim: &shim,
+        path: &arena_path,
+        cache_dir: None,
+        until_step: 0,
+    };
+    let arena = Arc::new(setup.create()?);
+    let net = &arena.header().net;
+    if !set_text(&net.clocks_dir, clocks_dir.as_os_str().as_encoded_bytes()) {
+        return Err(Error::Usage(format!("the path {} is too long", clocks_dir.display())));
+    }
+    let offset = |recorded: u64, now: u64| recorded.wrapping_sub(now);
+    net.wall_offset_ns.store(offset(manifest.started_ns, setup::now_ns()), Ordering::Relaxed);
+    for (place, to) in net.served.iter().zip(&replay.served) {
+        accept::store(place, *to);
+    }
+    net.served_count.store(replay.served.len().min(SERVED_MAX) as u32, Ordering::Release);
+    net.others.store(replay.others.into(), Ordering::Relaxed);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Error::io("start the player"))?;
+    let names = Arc::new(Mutex::new(dns::Names::new(replay.names.clone())));
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    runtime.block_on(accept::listen(&arena, &names, &attempts, &replay.answers))?;
+    let start = record::spawn_of(&filename, &program, &shim, &arena_path, file_limit)?;
+    let code = record::attend(&start, &arena, || accept::collect_refused(&arena, &attempts))?;
+    accept::collect_refused(&arena, &attempts);
+    runtime.shutdown_background();
+    let lookups = names.lock().map(|names| names.asked().to_vec()).unwrap_or_default();
+    let attempts = attempts.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
+    Ok(Outcome { code, attempts, lookups })
+}
+
+/// The caller's environment, what of the recorded one it lacks, and the additions.
+fn environment(manifest: &Manifest, own: Vec<ByteText>, added: &[ByteText]) -> Vec<ByteText> {
+    let name = |entry: &ByteText| entry.0.split(|b| *b == b'=').next().unwrap_or(&[]).to_vec();
+    let mut out: Vec<ByteText> = added.to_vec();
+    for entry in own.into_iter().chain(manifest.program.env.iter().cloned()) {
+        if !out.iter().any(|known| name(known) == name(&entry)) {
+            out.push(entry);
+        }
+    }
+    out
+}

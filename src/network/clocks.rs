@@ -1,0 +1,120 @@
+//! Recorded clock readings, one file for each program image, as the shim of a network replay maps
+//! them ([`log_format::clocks`]).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use log_format::clocks::{MAGIC, NAME_BYTES, SOURCES_MAX, name};
+use log_format::record::{Call, Dir, Kind, clock};
+
+use crate::error::{Error, Result};
+use crate::session::Session;
+
+const NS: u64 = 1_000_000_000;
+
+/// Readings of one image, by source.
+#[derive(Default)]
+struct Image {
+    sources: BTreeMap<u8, Vec<u64>>,
+}
+
+/// Writes the readings of all images of a session into `dir`.
+///
+/// # Errors
+/// The session is damaged, or the system's.
+pub fn write(session: &Session, dir: &Path) -> Result<()> {
+    for process in &session.manifest().processes {
+        let mut events = session.events(process)?;
+        let mut image = Image::default();
+        let mut generation = 0;
+        let mut begun = false;
+        while let Some(event) = events.next_event()? {
+            match event.record.header.kind {
+                Kind::Start if std::mem::replace(&mut begun, true) => {
+                    std::mem::take(&mut image).write(dir, process.key, generation)?;
+                    generation += 1;
+                }
+                Kind::Clock => {
+                    let value = event.record.value().unwrap_or_default();
+                    image.add(event.record.header.flags, value);
+                }
+                Kind::Call => {
+                    if let Some((source, value)) = event.record.call().ok().and_then(reading) {
+                        image.add(source, value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        image.write(dir, process.key, generation)?;
+    }
+    Ok(())
+}
+
+/// What a clock's syscall gave.
+fn reading(call: Call<'_>) -> Option<(u8, u64)> {
+    let word = |arg: u8, at: usize| {
+        let bytes = call.buf(arg, Dir::Out)?.bytes.get(at..at + 8)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    };
+    if call.ret < 0 {
+        return None;
+    }
+    match i64::from(call.nr) {
+        libc::SYS_clock_gettime => {
+            Some((u8::try_from(call.args[0]).ok()?, word(1, 0)? * NS + word(1, 8)?))
+        }
+        libc::SYS_gettimeofday => Some((clock::TIMEOFDAY, word(0, 0)? * NS + word(0, 8)? * 1000)),
+        libc::SYS_time => Some((clock::TIME, call.ret as u64 * NS)),
+        _ => None,
+    }
+}
+
+impl Image {
+    fn add(&mut self, source: u8, value: u64) {
+        if self.sources.len() < SOURCES_MAX || self.sources.contains_key(&source) {
+            self.sources.entry(source).or_default().push(value);
+        }
+    }
+
+    fn write(self, dir: &Path, key: u64, generation: u32) -> Result<()> {
+        if self.sources.is_empty() {
+            return Ok(());
+        }
+        let mut file = [0; NAME_BYTES];
+        name(key, generation, &mut file);
+        let path = dir.join(String::from_utf8_lossy(&file).as_ref());
+        let mut words = vec![MAGIC, self.sources.len() as u64];
+        let mut at = words.len() + 3 * self.sources.len();
+        for (source, values) in &self.sources {
+            words.extend([u64::from(*source), values.len() as u64, at as u64]);
+            at += values.len();
+        }
+        words.extend(self.sources.into_values().flatten());
+        let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        std::fs::write(&path, bytes).map_err(Error::file("write", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shim_finds_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut image = Image::default();
+        for (source, value) in [(1, 5), (0, 7), (1, 6), (clock::TIME, 3)] {
+            image.add(source, value);
+        }
+        image.write(dir.path(), 0xab, 2).unwrap();
+        let bytes = std::fs::read(dir.path().join("00000000000000ab-00000002")).unwrap();
+        let words: Vec<u64> =
+            bytes.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap())).collect();
+        let found = |source| log_format::clocks::find(&words, source).map(|(_, all)| all);
+        assert_eq!(found(0), Some(&[7][..]));
+        assert_eq!(found(1), Some(&[5, 6][..]));
+        assert_eq!(found(clock::TIME), Some(&[3][..]));
+        assert_eq!(found(4), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The name server of a network replay: answers from what it was told, asks nobody.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+
+use simple_dns::rdata::{A, AAAA, RData};
+use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+/// How long an answer may be kept, seconds.
+const TTL: u32 = 60;
+
+/// Names and what is answered for them.
+///
+/// A name that is known without an address gets one of 198.18.0.0/15, which is set aside for
+/// tests (RFC 2544): the player tells hosts by their names.
+#[derive(Debug, Default)]
+pub struct Names {
+    addresses: HashMap<String, Vec<IpAddr>>,
+    made_up: u32,
+    /// Lookups so far: name and whether it was known.
+    asked: Vec<(String, bool)>,
+}
+
+impl Names {
+    /// Names with their recorded addresses.
+    pub fn new(known: impl IntoIterator<Item = (String, Vec<IpAddr>)>) -> Names {
+        let mut names = Names::default();
+        for (name, mut addresses) in known {
+            if addresses.is_empty() {
+                addresses.push(names.make_up());
+            }
+            names.addresses.entry(canonical(&name)).or_default().append(&mut addresses);
+        }
+        names
+    }
+
+    fn make_up(&mut self) -> IpAddr {
+        self.made_up += 1;
+        let [.., c, d] = self.made_up.to_be_bytes();
+        Ipv4Addr::new(198, 18, c, d).into()
+    }
+
+    /// Lookups so far: the name, and whether it was known.
+    pub fn asked(&self) -> &[(String, bool)] {
+        &self.asked
+    }
+
+    fn find(&mut self, name: &str) -> Option<&[IpAddr]> {
+        let name = canonical(name);
+        let known = self.addresses.contains_key(&name);
+        if !self.asked.iter().any(|(asked, _)| *asked == name) {
+            self.asked.push((name.clone(), known));
+        }
+        self.addresses.get(&name).map(Vec::as_slice)
+    }
+
+    /// The answer to a query, or nothing for bytes that are none.
+    pub fn answer(&mut self, query: &[u8]) -> Option<Vec<u8>> {
+        let query = Packet::parse(query).ok()?;
+        if query.has_flags(PacketFlag::RESPONSE) {
+            return None;
+        }
+        let mut reply = Packet::new_reply(query.id());
+        reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
+        if query.has_flags(PacketFlag::RECURSION_DESIRED) {
+            reply.set_flags(PacketFlag::RECURSION_DESIRED);
+        }
+        for question in &query.questions {
+            reply.questions.push(question.clone());
+            let Some(addresses) = self.find(&question.qname.to_string()) else {
+                *reply.rcode_mut() = RCODE::NameError;
+                continue;
+            };
+            for address in addresses {
+                let data = match address {
+                    IpAddr::V4(ip) if asks(question.qtype, TYPE::A) => RData::A(A::from(*ip)),
+                    IpAddr::V6(ip) if asks(question.qtype, TYPE::AAAA) => {
+                        RData::AAAA(AAAA::from(*ip))
+                    }
+                    _ => continue,
+                };
+                let name = question.qname.clone();
+                reply.answers.push(ResourceRecord::new(name, CLASS::IN, TTL, data));
+            }
+        }
+        reply.build_bytes_vec_compressed().ok()
+    }
+}
+
+fn asks(wanted: QTYPE, kind: TYPE) -> bool {
+    wanted == QTYPE::ANY || wanted == QTYPE::TYPE(kind)
+}
+
+fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Answers queries over UDP until the socket fails.
+pub async fn over_udp(socket: UdpSocket, names: Arc<Mutex<Names>>) {
+    let mut query = [0; 4096];
+    while let Ok((len, from)) = socket.recv_from(&mut query).await {
+        let reply = names.lock().ok().and_then(|mut names| names.answer(&query[..len]));
+        if let Some(reply) = reply {
+            let _ = socket.send_to(&reply, from).await;
+        }
+    }
+}
+
+/// Answers queries over TCP (RFC 7766: each behind its length) until the listener fails.
+pub async fn over_tcp(listener: TcpListener, names: Arc<Mutex<Names>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(conversation(stream, names.clone()));
+    }
+}
+
+async fn conversation(mut stream: TcpStream, names: Arc<Mutex<Names>>) {
+    while let Ok(len) = stream.read_u16().await {
+        let mut query = vec![0; len.into()];
+        if stream.read_exact(&mut query).await.is_err() {
+            return;
+        }
+        let reply = names.lock().ok().and_then(|mut names| names.answer(&query));
+        let Some(reply) = reply else { return };
+        let mut out = (reply.len() as u16).to_be_bytes().to_vec();
+        out.extend(reply);
+        if stream.write_all(&out).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use simple_dns::{Name, QCLASS, Question};
+
+    fn query(name: &str, kind: TYPE) -> Vec<u8> {
+        let mut packet = Packet::new_query(7);
+        let name = Name::new_unchecked(name).into_owned();
+        packet.questions.push(Question::new(name, kind.into(), QCLASS::CLASS(CLASS::IN), false));
+        packet.build_bytes_vec().unwrap()
+    }
+
+    #[test]
+    fn known_names_have_their_addresses_and_others_do_not_exist() {
+        let ip: IpAddr = "192.0.2.7".parse().unwrap();
+        let mut names =
+            Names::new([("API.example.org.".into(), vec![ip]), ("made.up".into(), vec![])]);
+        let mut answers = |name: &str, kind| {
+            let bytes = names.answer(&query(name, kind)).unwrap();
+            let reply = Packet::parse(&bytes).unwrap();
+            (reply.rcode(), reply.answers.len())
+        };
+        assert_eq!(answers("api.example.org", TYPE::A), (RCODE::NoError, 1));
+        assert_eq!(answers("api.example.org", TYPE::AAAA), (RCODE::NoError, 0));
+        assert_eq!(answers("made.up", TYPE::A), (RCODE::NoError, 1));
+        assert_eq!(answers("elsewhere.org", TYPE::A), (RCODE::NameError, 0));
+        assert_eq!(names.asked().len(), 3);
+        assert_eq!(names.answer(b"no query"), None);
+    }
+}
