@@ -21,7 +21,9 @@ mod text;
 
 use std::fmt::Write;
 
-use log_format::record::{Buf, Call, Dir, FILE_ID_BYTES, Kind, Record, clock, extra, flag, note};
+use log_format::record::{
+    Buf, Call, Dir, FILE_ID_BYTES, Kind, Record, clock, extra, flag, note, plain,
+};
 use log_format::table::{self, FlagSet, Ret, Row, Ty, errno_name};
 
 use bytes::{u32_at, u64_at};
@@ -236,6 +238,24 @@ pub fn record(record: &Record, options: &Options) -> String {
             format!("--- {what}: {} ---", text::plain(text, options.string_bytes_max.max(1024)))
         }
         Kind::Shared => format!("--- shared token acquired, number {value} ---"),
+        Kind::Plain => {
+            let plain = record.plain();
+            let (connection, bytes) = plain.map_or((0, &[][..]), |p| (p.connection, p.bytes));
+            let what = plain_name(header.flags);
+            let shown = text::plain(bytes, options.string_bytes_max);
+            format!("--- tls connection {connection} {what}: {shown} ---")
+        }
+    }
+}
+
+/// What a record of the log of plaintext is.
+fn plain_name(flags: u8) -> &'static str {
+    match flags {
+        plain::OPENED => "opened",
+        plain::SENT => "sent",
+        plain::RECEIVED => "received",
+        plain::CLOSED => "closed",
+        _ => "unknown",
     }
 }
 

@@ -122,7 +122,13 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     let names = Arc::new(Mutex::new(dns::Names::new(replay.names.clone())));
     let attempts = Arc::new(Mutex::new(Vec::new()));
     runtime.block_on(accept::listen(&arena, &names, &attempts, &replay.answers))?;
-    let start = record::spawn_of(&filename, &program, &shim, &arena_path, file_limit)?;
+    let start = record::spawn_of(
+        &filename,
+        &program,
+        &shim,
+        &arena_path,
+        file_limit.into_iter().collect(),
+    )?;
     let code = record::attend(&start, &arena, || accept::collect_refused(&arena, &attempts))?;
     accept::collect_refused(&arena, &attempts);
     runtime.shutdown_background();

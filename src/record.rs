@@ -16,12 +16,15 @@ use children::Children;
 pub use children::ring_at_end;
 
 use crate::error::{Error, Result};
-use crate::launch::spawn::{Spawn, raise_file_limit, turn_aslr_off};
+use crate::intercept::{self, Interception};
+use crate::launch::spawn::{Spawn, raise_descriptor_limit, raise_file_limit, turn_aslr_off};
 use crate::launch::{elf, environment, setup, shim};
 use crate::log::drain::{Drain, Limits};
 use crate::log::map::{ArenaMap, wait};
 use crate::log::table::Table;
-use crate::session::manifest::{ByteText, Entropy, Manifest, Options, Program, Status, Time};
+use crate::session::manifest::{
+    ByteText, Entropy, Manifest, Options, Program, Status, Time, TlsMode,
+};
 use crate::session::{self, Store, facts, finish};
 
 /// How often the host looks for processes that were killed, if nothing wakes it.
@@ -60,6 +63,8 @@ pub struct Recording {
     pub linger: Duration,
     /// End the guest if a call can't be recorded.
     pub strict: bool,
+    /// What to do about TLS.
+    pub tls: TlsMode,
 }
 
 /// Records a program into a new session of `store`; the code to exit with.
@@ -72,7 +77,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let (filename, mut program) = program(&guest.command)?;
     let cwd = program.cwd.as_path().to_owned();
     let git = facts::ask_git(&cwd);
-    let file_limit = raise_file_limit()?;
+    let mut limits: Vec<_> = raise_file_limit()?.into_iter().collect();
     let shim = shim::install()?;
     let seed = setup::seed(guest.seed.as_deref())?;
     let started_ns = setup::now_ns();
@@ -84,6 +89,10 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     };
     let executable = program.executable.as_path();
     program.identity = executable.metadata().map_or(0, |meta| finish::identity(&meta));
+    let interception = intercept::prepare(recording.tls, &dir, &cwd, &mut program.env)?;
+    if interception.is_some() {
+        limits.extend(raise_descriptor_limit());
+    }
     let aslr_off = turn_aslr_off();
     let mut manifest = Manifest {
         format: log_format::VERSION,
@@ -105,6 +114,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
             frozen_ns,
             frozen_mono_ns,
             aslr_off,
+            tls: recording.tls,
         },
         seed: seed.iter().map(|b| format!("{b:02x}")).collect(),
         program,
@@ -136,9 +146,15 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let arena = Arc::new(setup.create()?);
     let mut drain = Drain::new(arena.clone(), &dir, recording.limits)?;
     drain.provide_slots()?;
-    let start = spawn_of(&filename, &manifest.program, &shim, &arena_path, file_limit)?;
+    let listening = interception.map(|i| i.listen(&arena, &arena_path)).transpose()?;
+    let start = spawn_of(&filename, &manifest.program, &shim, &arena_path, limits)?;
     let mut children = Children::start(&start, &arena)?;
+    let interception = listening.map(Interception::start).transpose()?;
+    drain.plain = interception.as_ref().map(Interception::journal);
     let ended = follow(&mut drain, &mut children, &arena, recording.linger);
+    if let Some(interception) = interception {
+        interception.finish(|| drain.round(), recording.linger);
+    }
     drain.finish();
     let (stopped, failure) = drain.stopped();
     let reason = ended.or_else(|| stop_reason(stopped, failure));
@@ -201,7 +217,8 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
         until_step: 0,
     };
     let arena = Arc::new(setup.create()?);
-    let start = spawn_of(&filename, &program, &shim, &arena_path, file_limit)?;
+    let limits = file_limit.into_iter().collect();
+    let start = spawn_of(&filename, &program, &shim, &arena_path, limits)?;
     attend(&start, &arena, || {})
 }
 
@@ -284,14 +301,14 @@ pub(crate) fn spawn_of(
     program: &Program,
     shim: &Path,
     arena: &Path,
-    file_limit: Option<(Resource, u64, u64)>,
+    rlimits: Vec<(Resource, u64, u64)>,
 ) -> Result<Spawn> {
     let argv = program.argv.iter().map(|arg| environment::c_string(arg.0.clone()));
     Ok(Spawn {
         filename: environment::c_string(filename.as_bytes())?,
         argv: argv.collect::<Result<_>>()?,
         env: environment::guest(&program.env, filename, shim, arena)?,
-        rlimits: file_limit.into_iter().collect(),
+        rlimits,
         replay: None,
     })
 }

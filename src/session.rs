@@ -5,7 +5,9 @@
 //! <store>/<name>/manifest.json      what, where, when, how it ended
 //! <store>/<name>/lock               locked while the host records
 //! <store>/<name>/arena              while recording, or after the host was killed
-//! <store>/<name>/procs/<key>.<n>.log  the log of each process, see log::chunk
+//! <store>/<name>/procs/<key>.<n>.log  the log of each process, see log::chunk; that of plaintext
+//!                                   has a key of its own, see intercept::plain
+//! <store>/<name>/ca-bundle*         certificates that guests were told to trust
 //! <store>/<name>/files/<identity>   kept copies of files that were mapped or executed
 //! ```
 
@@ -55,6 +57,9 @@ pub(crate) fn remove_arena(dir: &Path) {
         name && target.parent() == Some(Path::new(MEMORY))
     };
     if let Some(target) = fs::read_link(&path).ok().filter(ours) {
+        let mut socket = target.clone().into_os_string();
+        socket.push(crate::intercept::SOCKET_ENDING);
+        let _ = fs::remove_file(socket);
         let _ = fs::remove_file(target);
     }
     let _ = fs::remove_file(&path);

@@ -11,7 +11,7 @@ use crate::arena;
 use crate::fds::What;
 use crate::sys::Guest;
 use crate::thread::{BUFS_MAX, Thread};
-use crate::{calls, entropy, masks, token, trap, vdso};
+use crate::{calls, entropy, intercept, masks, sockets, token, trap, vdso};
 
 /// A buffer that belongs to no argument: its `arg` number and bytes.
 pub type Extra<'a> = (u8, &'a [u8]);
@@ -31,6 +31,8 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         log(t, Kind::Call, 0, row, args, ret, &[]);
         return ret;
     }
+    intercept::before(t, nr, args);
+    let room = sockets::room(nr, args);
     let mut real = *args;
     let mut mask = [0u64; 3];
     masks::before(t, nr, &mut real, &mut mask);
@@ -51,6 +53,9 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let ret = trap::interruptible(t, nr, &real);
     if gives_up {
         token::take(t);
+    }
+    if let Some(room) = room {
+        sockets::show(nr, args, room, ret);
     }
     let mut flags = if gives_up { flag::COMPLETES } else { 0 };
     if row.class == Class::Local {

@@ -101,7 +101,7 @@ pub fn difference(a: &Record, b: &Record, fds: &Fds) -> Option<Difference> {
         Kind::Tsc => Some(Difference::new(Source::Clock, "the time stamp counter")),
         Kind::Signal => Some(Difference::new(Source::Signal, "the signal")),
         Kind::Exit => Some(Difference::new(Source::Behaviour, "the exit status")),
-        Kind::Shared | Kind::Preempt | Kind::ThreadStart | Kind::ThreadExit => {
+        Kind::Shared | Kind::Preempt | Kind::ThreadStart | Kind::ThreadExit | Kind::Plain => {
             Some(Difference::new(Source::Schedule, "the order of threads"))
         }
         Kind::Note => None,

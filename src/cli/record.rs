@@ -7,7 +7,7 @@ use super::StoreArgs;
 use crate::error::{Error, Result};
 use crate::log::drain::Limits;
 use crate::record;
-use crate::session::manifest::{Entropy, Time};
+use crate::session::manifest::{Entropy, Time, TlsMode};
 
 /// Run a program and record it into a new session.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,9 @@ pub(super) struct Record {
     /// End the program if a call can't be recorded
     #[arg(long)]
     strict_record: bool,
+    /// What to do about TLS connections
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    tls: TlsMode,
 }
 
 /// Run a program with seeded randomness, without recording it.
@@ -86,6 +89,7 @@ impl Record {
             },
             linger,
             strict: self.strict_record,
+            tls: self.tls,
         };
         record::record(&self.store.store()?, &recording)
     }

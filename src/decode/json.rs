@@ -56,6 +56,14 @@ pub fn json(record: &Record) -> Value {
             put("note", super::note_name(code).into());
             put("detail", String::from_utf8_lossy(note).into());
         }
+        Kind::Plain => {
+            if let Some(plain) = record.plain() {
+                put("connection", plain.connection.into());
+                put("what", super::plain_name(header.flags).into());
+                put("time_ns", plain.time_ns.into());
+                put("data", base64(plain.bytes).into());
+            }
+        }
         Kind::ThreadStart | Kind::ThreadExit | Kind::Preempt => {}
     }
     Value::Object(out)

@@ -62,6 +62,15 @@ pub fn raise_file_limit() -> Result<Option<(Resource, u64, u64)>> {
     Ok(Some((which, soft, hard)))
 }
 
+/// Lets this process have as many descriptors as it may: each connection that it takes over costs
+/// two. The limit that guests are to get.
+pub fn raise_descriptor_limit() -> Option<(Resource, u64, u64)> {
+    let which = Resource::RLIMIT_NOFILE;
+    let (soft, hard) = getrlimit(which).ok()?;
+    setrlimit(which, hard, hard).ok()?;
+    Some((which, soft, hard))
+}
+
 /// Turns address space randomisation off for programs started by this thread; false if the
 /// machine refuses that.
 pub fn turn_aslr_off() -> bool {

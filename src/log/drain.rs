@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{SLOT_BYTES, SLOT_COUNT, proc_state, slot_state, stop};
+use log_format::arena::{PLAIN_KEY, SLOT_BYTES, SLOT_COUNT, proc_state, slot_state, stop};
 
 use super::chunk::{Encoder, Place};
 use super::map::{ArenaMap, ring};
@@ -13,6 +13,7 @@ use super::scan::{Scan, SeenFile};
 use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::intercept::journal::Journal;
 
 /// Bytes of a session's logs that are not compressed.
 const PLAIN_BYTES: u64 = 4 << 20;
@@ -110,6 +111,8 @@ pub struct Drain {
     collected: Collected,
     /// Guests alive.
     pub table: Table,
+    /// Plaintext of TLS connections that waits to be stored.
+    pub(crate) plain: Option<Arc<Journal>>,
     raw: Vec<u8>,
     failure: Option<String>,
 }
@@ -131,6 +134,7 @@ impl Drain {
             written: 0,
             collected: Collected::default(),
             table: Table::default(),
+            plain: None,
             raw: Vec::new(),
             failure: None,
         })
@@ -183,6 +187,7 @@ impl Drain {
     fn collect(&mut self) {
         self.table.update(&self.arena);
         self.take_full();
+        self.take_plain();
         let ended: Vec<usize> = self
             .table
             .guests()
@@ -237,6 +242,17 @@ impl Drain {
         });
         for slot in slots {
             self.write(slot);
+        }
+    }
+
+    /// Writes the plaintext that waits.
+    fn take_plain(&mut self) {
+        let Some(journal) = self.plain.clone() else { return };
+        while let Some(frame) = journal.take() {
+            let seq = self.collected.drained.get(&PLAIN_KEY).map_or(0, |d| d.writer.frames);
+            let place =
+                Place { key: PLAIN_KEY, seq, first_record: 0, first_step: frame.first_step };
+            self.store(place, usize::MAX, &frame.bytes);
         }
     }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use log_format::record::{self, Dir, FILE_ID_BYTES, FileId, Header, Kind, Record, extra, note};
 
+use crate::intercept::plain;
+
 /// Larger records are counted by their header only: they carry data, not files or arguments.
 const RECORD_BYTES_PARSED: usize = 4 << 20;
 /// execve and execveat, whose strings are the arguments of a program.
@@ -41,6 +43,17 @@ pub struct Scan {
     pub exit: Option<i32>,
     /// Last output number logged.
     pub last_output: Option<u64>,
+    /// TLS connections in the log of plaintext.
+    pub tls: TlsSeen,
+}
+
+/// TLS connections that a log of plaintext tells of.
+#[derive(Debug, Default)]
+pub struct TlsSeen {
+    /// Those with plaintext.
+    pub intercepted: u64,
+    /// The others, counted by host, port and reason.
+    pub opaque: BTreeMap<(String, u16, String), u64>,
 }
 
 /// A file named in a log.
@@ -78,6 +91,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Preempt => "preempt",
         Kind::Note => "note",
         Kind::Shared => "shared",
+        Kind::Plain => "plain",
     }
 }
 
@@ -90,6 +104,7 @@ pub fn note_name(code: u32) -> &'static str {
         note::NOT_KEPT => "not_kept",
         note::SHARED_MEMORY => "shared_memory",
         note::UNSUPPORTED => "unsupported",
+        note::TLS_OPAQUE => "tls_opaque",
         _ => "other",
     }
 }
@@ -186,6 +201,7 @@ impl Scan {
                     *self.notes.entry(note_name(code)).or_default() += 1;
                 }
             }
+            Kind::Plain => self.plain(&record),
             Kind::Clock
             | Kind::Tsc
             | Kind::Signal
@@ -193,6 +209,21 @@ impl Scan {
             | Kind::ThreadExit
             | Kind::Preempt
             | Kind::Shared => {}
+        }
+    }
+
+    fn plain(&mut self, record: &Record<'_>) {
+        if let Some(plain::Event { what: plain::What::Opened(opened), .. }) =
+            plain::decode(0, record)
+        {
+            match opened.opaque {
+                None => self.tls.intercepted += 1,
+                Some(reason) => {
+                    let host = opened.sni.unwrap_or_else(|| opened.peer.ip().to_string());
+                    let key = (host, opened.peer.port(), reason);
+                    *self.tls.opaque.entry(key).or_default() += 1;
+                }
+            }
         }
     }
 

@@ -381,7 +381,9 @@ fn pseudo(kind: Option<Kind>) -> &'static str {
         Some(Kind::ThreadExit) => "the end of a thread",
         Some(Kind::Exit) => "the end of the process",
         Some(Kind::Shared) => "the shared token taken",
-        Some(Kind::Call | Kind::Yield | Kind::Preempt | Kind::Note) | None => "another event",
+        Some(Kind::Call | Kind::Yield | Kind::Preempt | Kind::Note | Kind::Plain) | None => {
+            "another event"
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use log_format::arena::ROOT_KEY;
+use log_format::arena::{PLAIN_KEY, ROOT_KEY};
 use log_format::record::file_identity;
 
 use super::hashes::Hashes;
-use super::manifest::{ByteText, Counts, File, Manifest, Process};
+use super::manifest::{ByteText, Counts, File, Manifest, OpaqueTls, PlainLog, Process, TlsSummary};
 use crate::launch::environment::path;
 use crate::log::drain::{Collected, Drained};
 use crate::log::scan::SeenFile;
@@ -24,9 +24,12 @@ const SYSTEM: [&str; 6] = ["/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc
 pub fn fill(
     manifest: &mut Manifest,
     session: &Path,
-    Collected { drained, files: seen }: Collected,
+    Collected { mut drained, files: seen }: Collected,
     statuses: &HashMap<i32, i32>,
 ) {
+    if let Some(plain) = drained.remove(&PLAIN_KEY) {
+        manifest.tls = tls(plain);
+    }
     let drained = &drained;
     manifest.processes = processes(manifest, drained, statuses);
     manifest.counts = counts(drained);
@@ -36,6 +39,27 @@ pub fn fill(
     for d in drained.values().filter(|d| d.scan.broken) {
         let warning = format!("the log of process {} makes no sense at some point", d.pid);
         manifest.warnings.push(warning);
+    }
+}
+
+fn tls(plain: Drained) -> TlsSummary {
+    let opaque = plain.scan.tls.opaque.into_iter();
+    TlsSummary {
+        intercepted: plain.scan.tls.intercepted,
+        opaque: opaque
+            .map(|((host, port, reason), connections)| OpaqueTls {
+                host,
+                port,
+                reason,
+                connections,
+            })
+            .collect(),
+        log: PlainLog {
+            events: plain.scan.events,
+            bytes: plain.writer.bytes,
+            stored_bytes: plain.writer.stored_bytes,
+            frames: plain.writer.frames,
+        },
     }
 }
 

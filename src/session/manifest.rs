@@ -55,6 +55,9 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// Sums over all processes.
     pub counts: Counts,
+    /// What became of TLS connections.
+    #[serde(default)]
+    pub tls: TlsSummary,
     /// Numbers of output writes that were begun and never logged, because the writer was killed.
     pub output_holes: Vec<u64>,
     /// Remarks of the recorder for the user.
@@ -103,6 +106,59 @@ pub struct Options {
     pub frozen_mono_ns: u64,
     /// Address space randomisation was off, as an exact process replay needs.
     pub aslr_off: bool,
+    /// What was done about TLS.
+    #[serde(default)]
+    pub tls: TlsMode,
+}
+
+/// What is done about TLS connections of the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// The host ends them; destinations whose certificate the guest refuses are left alone.
+    Auto,
+    /// The host ends them.
+    Intercept,
+    /// They stay ciphertext.
+    #[default]
+    Passive,
+}
+
+/// What became of TLS connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSummary {
+    /// Connections whose plaintext is in the session.
+    pub intercepted: u64,
+    /// Destinations whose connections stayed ciphertext.
+    pub opaque: Vec<OpaqueTls>,
+    /// The log of plaintext.
+    pub log: PlainLog,
+}
+
+/// Connections that stayed ciphertext.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpaqueTls {
+    /// Server name that the guest asked for, or the address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Why, for the user.
+    pub reason: String,
+    /// How many.
+    pub connections: u64,
+}
+
+/// Size of the log of plaintext.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainLog {
+    /// Records.
+    pub events: u64,
+    /// Bytes of the log.
+    pub bytes: u64,
+    /// Bytes of its files.
+    pub stored_bytes: u64,
+    /// Frames of its files.
+    pub frames: u32,
 }
 
 /// Where randomness comes from.

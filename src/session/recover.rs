@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{ROOT_KEY, proc_state, stop};
+use log_format::arena::{PLAIN_KEY, ROOT_KEY, proc_state, stop};
 
 use super::manifest::{Manifest, Process, Status};
 use super::{ARENA, finish, lock, read_manifest, write_manifest};
@@ -114,7 +114,7 @@ fn so_far(dir: &Path, mut manifest: Manifest) -> Result<Manifest> {
         }
     }
     manifest.processes.clear();
-    for key in keys {
+    for key in keys.into_iter().filter(|key| *key != PLAIN_KEY) {
         let mut process = Process { key, ..Process::default() };
         let mut frames = Frames::open(dir, key, true)?;
         while let Ok(Some(header)) = frames.skip() {

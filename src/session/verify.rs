@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use log_format::arena::PLAIN_KEY;
 use log_format::record::Kind;
 use serde::Serialize;
 
@@ -74,6 +75,7 @@ pub fn verify(session: &Session) -> Result<Report> {
         }
         report.processes.push(found);
     }
+    report.processes.extend(plain_log(session)?);
     if let Status::CutShort { reason } = &manifest.status {
         report.remarks.push(format!("the session was cut short: {reason}"));
     }
@@ -81,6 +83,21 @@ pub fn verify(session: &Session) -> Result<Report> {
     check_strays(session, &mut report);
     check_files(session, &mut report);
     Ok(report)
+}
+
+/// Checks the log of plaintext, if there is one.
+fn plain_log(session: &Session) -> Result<Option<ProcessReport>> {
+    let log = &session.manifest().tls.log;
+    let live = session.manifest().status == Status::Recording;
+    if log.frames == 0 && !live {
+        return Ok(None);
+    }
+    let expected = (!live).then_some(log.bytes);
+    let mut found = read(Events::open(session.dir(), PLAIN_KEY, live, expected)?, None);
+    if !live && found.problem.is_none() && found.events != log.events {
+        found.problem = Some(format!("{} events, the manifest says {}", found.events, log.events));
+    }
+    Ok(Some(ProcessReport { id: "tls".into(), key: PLAIN_KEY, ..found }))
 }
 
 /// Checks the logs of a session whose manifest can't be read.
@@ -172,7 +189,11 @@ fn check_strays(session: &Session, report: &mut Report) {
         report.problems.push("the directory of logs can't be read".into());
         return;
     };
-    let known = |key: &u64| session.manifest().processes.iter().any(|p| p.key == *key);
+    let manifest = session.manifest();
+    let plain = manifest.tls.log.frames > 0 || manifest.status == Status::Recording;
+    let known = |key: &u64| {
+        manifest.processes.iter().any(|p| p.key == *key) || (plain && *key == PLAIN_KEY)
+    };
     for key in keys.iter().filter(|key| !known(key)) {
         report.problems.push(format!("the log of process {key:016x} is not in the manifest"));
     }

@@ -167,6 +167,25 @@ pub struct NetHeader {
     pub clocks_dir: [AtomicU8; 1024],
 }
 
+/// A file that guests get when they open another one to read it.
+#[repr(C)]
+pub struct StandIn {
+    /// NUL-terminated end of the paths it stands in for, from a `/` on; empty: unused.
+    pub ending: [AtomicU8; 128],
+    /// NUL-terminated path of the file that is opened.
+    pub file: [AtomicU8; 1024],
+}
+
+/// What interception of TLS needs, while recording.
+#[repr(C)]
+pub struct TlsHeader {
+    /// NUL-terminated path of the Unix socket where the host takes connections over; empty: TLS
+    /// is not intercepted.
+    pub socket_path: [AtomicU8; 112],
+    /// Bundles of certificates with the session's own in them.
+    pub stand_ins: [StandIn; 4],
+}
+
 /// Sum of the lengths of the LD_PRELOAD value, the RR_RUN_ARENA value, the executed file name and
 /// RR_RUN_PAD, kept equal in both modes so that the guest's initial stack is laid out equally.
 pub const PAD_TOTAL: usize = 4096;
@@ -261,6 +280,8 @@ pub struct ArenaHeader {
     pub arena_path: [AtomicU8; 1024],
     /// For [`Mode::Network`].
     pub net: NetHeader,
+    /// For [`Mode::Record`].
+    pub tls: TlsHeader,
 }
 
 /// The shim's account of a divergence; the host adds stack and context from the live process.
@@ -438,6 +459,8 @@ pub const fn slot_offset(slot: usize) -> usize {
 
 /// Key of the root process.
 pub const ROOT_KEY: u64 = 1;
+/// Key of the log of plaintext, which is no process's: see [`crate::record::plain`].
+pub const PLAIN_KEY: u64 = u64::from_be_bytes(*b"plaintls");
 
 /// Key of the `ordinal`-th child (from 1) of the process with `parent` key.
 ///

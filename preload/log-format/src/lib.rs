@@ -1,11 +1,12 @@
 //! The contract between the shim (inside the guest) and the host (`rr-run`).
 //!
-//! Three things are shared, and only here:
+//! Four things are shared, and only here:
 //!
 //! * [`arena`]: the file both sides map. Each guest process appends to *slots* of it while
 //!   recording; the host moves full slots into the session. On replay the host fills slots and
 //!   the shim consumes them.
 //! * [`record`]: the bytes of one log entry, their writer-side layout and the checked parser.
+//! * [`handover`]: how a guest's TLS connection passes to the host.
 //! * [`table`]: one row for every x86-64 syscall: its name, class, arguments and buffers.
 //!
 //! ```text
@@ -25,6 +26,7 @@
 
 pub mod arena;
 pub mod clocks;
+pub mod handover;
 pub mod record;
 pub mod table;
 

@@ -46,11 +46,13 @@ pub enum Kind {
     Note = 11,
     /// The shared token acquired: its order number over all sharing processes, u64.
     Shared = 12,
+    /// Something on a TLS connection that the host has ended: see [`plain`].
+    Plain = 13,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Start,
         Kind::Call,
         Kind::Yield,
@@ -63,6 +65,7 @@ impl Kind {
         Kind::Preempt,
         Kind::Note,
         Kind::Shared,
+        Kind::Plain,
     ];
 
     /// Reads a kind's number.
@@ -111,6 +114,39 @@ pub mod note {
     pub const SHARED_MEMORY: u32 = 5;
     /// The guest uses a feature that replay does not reproduce; the text says which.
     pub const UNSUPPORTED: u32 = 6;
+    /// A TLS connection that stays the guest's own; the text says why.
+    pub const TLS_OPAQUE: u32 = 7;
+}
+
+/// Records of the log of plaintext ([`crate::arena::PLAIN_KEY`]), written by the host only.
+///
+/// ```text
+/// body: | connection u32 | len u32 | time u64 | len bytes, padded to 8 |
+/// ```
+///
+/// The time is CLOCK_MONOTONIC in nanoseconds; the header's flags say what it is.
+pub mod plain {
+    /// A connection, before its data: JSON (see the host's `intercept::plain::Opened`).
+    pub const OPENED: u8 = 0;
+    /// Bytes that the guest sent.
+    pub const SENT: u8 = 1;
+    /// Bytes for the guest.
+    pub const RECEIVED: u8 = 2;
+    /// The end of a connection: JSON (`intercept::plain::Closed`).
+    pub const CLOSED: u8 = 3;
+    /// Bytes of the body before the data.
+    pub const BODY_BYTES: usize = 16;
+}
+
+/// Body of a [`Kind::Plain`] record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain<'a> {
+    /// Number of the connection, from 1.
+    pub connection: u32,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub time_ns: u64,
+    /// What the header's flags say.
+    pub bytes: &'a [u8],
 }
 
 /// Length of a signal's body: signo u32, reserved u32, siginfo 128 bytes.
@@ -306,6 +342,9 @@ impl<'a> Record<'a> {
             Kind::Note => {
                 record.note().ok_or(Malformed::Body)?;
             }
+            Kind::Plain => {
+                record.plain().ok_or(Malformed::Body)?;
+            }
             Kind::ThreadStart | Kind::ThreadExit | Kind::Preempt => {}
         }
         Ok(record)
@@ -343,6 +382,13 @@ impl<'a> Record<'a> {
     /// Signal number and siginfo of a `Signal` record.
     pub fn signal(&self) -> Option<(u32, &'a [u8])> {
         Some((u32_at(self.body, 0)?, self.body.get(8..SIGNAL_BYTES)?))
+    }
+
+    /// Body of a `Plain` record.
+    pub fn plain(&self) -> Option<Plain<'a>> {
+        let len = u32_at(self.body, 4)? as usize;
+        let bytes = self.body.get(plain::BODY_BYTES..plain::BODY_BYTES.checked_add(len)?)?;
+        Some(Plain { connection: u32_at(self.body, 0)?, time_ns: u64_at(self.body, 8)?, bytes })
     }
 
     /// Code and text of a `Note` record.

@@ -1,0 +1,249 @@
+//! One connection: TLS with the server, TLS with the guest, and what passes between them.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use log_format::record::plain;
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+use super::Shared;
+use super::handover::Hello;
+use super::plain::{Closed, Ended, Opened};
+use super::pump::{Log, Prefixed, abort, pump};
+
+/// A connection that the host has taken over.
+pub(super) struct Taken {
+    pub(super) number: u32,
+    /// The host's end of the pair.
+    pub(super) guest: StdTcpStream,
+    /// The guest's own connection.
+    pub(super) upstream: StdTcpStream,
+    pub(super) hello: Hello,
+    pub(super) opened: Opened,
+}
+
+/// Notes whether the server asks for a certificate of the guest.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Release);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// That a guest may have sent something that has not gone out yet; until this is dropped.
+pub(super) struct Sending {
+    shared: Arc<Shared>,
+    done: AtomicBool,
+}
+
+impl Sending {
+    pub(super) fn new(shared: Arc<Shared>) -> Sending {
+        shared.sending.fetch_add(1, Ordering::AcqRel);
+        Sending { shared, done: AtomicBool::new(false) }
+    }
+
+    fn all_sent(&self) {
+        if !self.done.swap(true, Ordering::AcqRel) {
+            self.shared.sending.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.all_sent();
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(sending: Sending, taken: Taken) {
+    let number = taken.number;
+    let shared = sending.shared.clone();
+    if let Err(e) = run(&shared, &sending, taken).await {
+        // Neither side could be talked to: the guest sees its connection end.
+        let closed = Closed { sent_bytes: 0, received_bytes: 0, end: Ended::Failed };
+        if e.kind() != io::ErrorKind::Other {
+            shared.journal.add_json(plain::CLOSED, number, &closed);
+        }
+    }
+}
+
+async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()> {
+    let Taken { number, guest, upstream, hello, mut opened } = taken;
+    guest.set_nonblocking(true)?;
+    upstream.set_nonblocking(true)?;
+    let mut guest = TcpStream::from_std(guest)?;
+    let upstream = TcpStream::from_std(upstream)?;
+    // The guest's records come in one piece each; nothing is to wait for more.
+    let _ = upstream.set_nodelay(true);
+    let mut head = vec![0; hello.len];
+    if guest.read_exact(&mut head).await.is_err() {
+        // The guest gave up (or the shim did, and the guest's socket is where it was).
+        return Ok(());
+    }
+    let name = opened.sni.clone().unwrap_or_else(|| opened.peer.ip().to_canonical().to_string());
+    let met = tokio::select! {
+        met = meet(shared, &name, &hello, upstream) => met,
+        () = gone(&guest) => return Ok(()),
+    };
+    let guest = Prefixed { read: head, at: 0, tcp: guest };
+    let server = match met {
+        Ok(server) => server,
+        Err(reason) => return splice(shared, sending, number, opened, guest, reason).await,
+    };
+    let (_, session) = server.get_ref();
+    let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+    opened.alpn = alpn.as_deref().map(|p| String::from_utf8_lossy(p).into_owned());
+    opened.version = session.protocol_version().and_then(|v| v.as_str()).map(str::to_owned);
+    let config = shared.authority.server(&name, alpn.as_deref()).map_err(io::Error::other)?;
+    let accepted = TlsAcceptor::from(config).accept(guest).await;
+    let mut guest = match accepted {
+        Ok(guest) => guest,
+        Err(e) => {
+            let port = opened.peer.port();
+            if refuses(&e) {
+                shared.leave_from_now_on(&name, port, REFUSED);
+            }
+            opened.opaque = Some(format!("TLS with the program failed: {}", said(&e)));
+            shared.journal.add_json(plain::OPENED, number, &opened);
+            return Ok(());
+        }
+    };
+    shared.journal.add_json(plain::OPENED, number, &opened);
+    let mut server = server;
+    let log = Log { journal: &shared.journal, connection: number };
+    let mut closing = Box::pin(shared.closing());
+    let moved = pump(
+        &mut guest,
+        &mut server,
+        Some(log),
+        |context| closing.as_mut().poll(context).is_ready(),
+        || sending.all_sent(),
+    )
+    .await;
+    let closed = Closed { sent_bytes: moved.sent, received_bytes: moved.received, end: moved.end };
+    shared.journal.add_json(plain::CLOSED, number, &closed);
+    Ok(())
+}
+
+/// Why a destination is left alone once a guest has refused the session's certificate.
+const REFUSED: &str = "the program refuses the session's certificate";
+
+/// TLS with the server, as the guest asked for it; why the guest has to do it itself.
+async fn meet(
+    shared: &Shared,
+    name: &str,
+    hello: &Hello,
+    upstream: TcpStream,
+) -> Result<client::TlsStream<TcpStream>, String> {
+    let asked = Arc::new(Asked::default());
+    let mut config = shared.client().map_err(|e| e.to_string())?;
+    config.alpn_protocols.clone_from(&hello.alpn);
+    config.client_auth_cert_resolver = asked.clone();
+    config.enable_sni = hello.sni.is_some();
+    let server = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(server, upstream).await;
+    if asked.0.load(Ordering::Acquire) {
+        return Err("the server asks for a certificate of the program".into());
+    }
+    connected.map_err(|e| format!("TLS with the server failed: {}", said(&e)))
+}
+
+/// Waits until the guest has given up its connection.
+async fn gone(guest: &TcpStream) {
+    let mut byte = [0];
+    loop {
+        match guest.peek(&mut byte).await {
+            Ok(0) | Err(_) => return,
+            // More than the ClientHello: early data. It stays, and so does the readiness.
+            Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// A new connection to the same server, which the guest's own bytes go over.
+async fn splice(
+    shared: &Shared,
+    sending: &Sending,
+    number: u32,
+    mut opened: Opened,
+    mut guest: Prefixed,
+    reason: String,
+) -> io::Result<()> {
+    opened.opaque = Some(reason.clone());
+    shared.journal.add_json(plain::OPENED, number, &opened);
+    let sni = opened.sni.clone().unwrap_or_else(|| opened.peer.ip().to_canonical().to_string());
+    // The next one need not come here at all.
+    shared.leave_from_now_on(&sni, opened.peer.port(), &reason);
+    let mut server = match connect(opened.peer).await {
+        Ok(server) => server,
+        Err(e) => {
+            abort(&guest.tcp);
+            return Err(e);
+        }
+    };
+    let head = guest.read.split_off(guest.at.min(guest.read.len()));
+    server.write_all(&head).await?;
+    guest.read.clear();
+    guest.at = 0;
+    let mut closing = Box::pin(shared.closing());
+    let moved = pump(
+        &mut guest,
+        &mut server,
+        None,
+        |context| closing.as_mut().poll(context).is_ready(),
+        || sending.all_sent(),
+    )
+    .await;
+    let closed = Closed { sent_bytes: moved.sent, received_bytes: moved.received, end: moved.end };
+    shared.journal.add_json(plain::CLOSED, number, &closed);
+    Ok(())
+}
+
+async fn connect(peer: SocketAddr) -> io::Result<TcpStream> {
+    let server = TcpStream::connect(peer).await?;
+    server.set_nodelay(true)?;
+    Ok(server)
+}
+
+/// Whether a handshake failed because the guest does not trust the session's certificate.
+fn refuses(e: &io::Error) -> bool {
+    let inner = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) => matches!(
+            alert,
+            AlertDescription::UnknownCA
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::AccessDenied
+                | AlertDescription::BadCertificateStatusResponse
+                | AlertDescription::InternalError
+        ),
+        Some(_) => false,
+        // It went away without a word, or reset the connection.
+        None => true,
+    }
+}
+
+fn said(e: &io::Error) -> String {
+    e.get_ref().map_or_else(|| e.to_string(), ToString::to_string)
+}

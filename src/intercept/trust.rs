@@ -1,0 +1,180 @@
+//! What guests trust: bundles with the session's certificate, and the variables that name them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::certs::Authority;
+use crate::error::{Error, Result};
+use crate::launch::environment::{path, value};
+use crate::session::manifest::ByteText;
+
+/// Where systems keep their bundle, most common first.
+const SYSTEM: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// How paths of Java's own trust store end.
+const JAVA: [&str; 2] = ["/lib/security/cacerts", "/certs/java/cacerts"];
+
+/// A variable by which a runtime learns which certificates to trust.
+struct Variable {
+    name: &'static str,
+    /// Its certificates come beside the runtime's own; else they take their place.
+    adds: bool,
+}
+
+const fn variable(name: &'static str, adds: bool) -> Variable {
+    Variable { name, adds }
+}
+
+const VARIABLES: [Variable; 10] = [
+    variable("SSL_CERT_FILE", false),
+    variable("NODE_EXTRA_CA_CERTS", true),
+    variable("REQUESTS_CA_BUNDLE", false),
+    variable("CURL_CA_BUNDLE", false),
+    variable("GIT_SSL_CAINFO", false),
+    variable("AWS_CA_BUNDLE", false),
+    variable("PIP_CERT", false),
+    variable("CARGO_HTTP_CAINFO", false),
+    variable("CODEX_CA_CERTIFICATE", false),
+    variable("DENO_CERT", true),
+];
+
+/// What a guest is given.
+pub(super) struct Trust {
+    /// Files that it opens under other names: ending of the name, and the file.
+    pub(super) stand_ins: Vec<(&'static str, PathBuf)>,
+    /// Bundles that the user's variables name.
+    pub(super) users: Vec<PathBuf>,
+}
+
+/// Bundles in the making.
+struct Bundles<'a> {
+    dir: &'a Path,
+    authority: String,
+    /// Content without the session's certificate, and the file.
+    written: Vec<(Vec<u8>, PathBuf)>,
+}
+
+impl Bundles<'_> {
+    /// A file with these certificates and the session's.
+    fn with(&mut self, mut content: Vec<u8>) -> Result<PathBuf> {
+        if let Some((_, file)) = self.written.iter().find(|(c, _)| *c == content) {
+            return Ok(file.clone());
+        }
+        let file = self.dir.join(match self.written.len() {
+            0 => "ca-bundle.pem".to_owned(),
+            n => format!("ca-bundle-{n}.pem"),
+        });
+        let original = content.clone();
+        if !content.is_empty() && !content.ends_with(b"\n") {
+            content.push(b'\n');
+        }
+        content.extend_from_slice(self.authority.as_bytes());
+        fs::write(&file, content).map_err(Error::file("write", &file))?;
+        self.written.push((original, file.clone()));
+        Ok(file)
+    }
+}
+
+/// Writes the bundles of a session in `dir` and points the environment at them. A bundle that
+/// the user has named is kept, with the session's certificate added.
+///
+/// # Errors
+/// The system's.
+pub(super) fn give(
+    authority: &Authority,
+    dir: &Path,
+    cwd: &Path,
+    env: &mut Vec<ByteText>,
+) -> Result<Trust> {
+    let system = SYSTEM.iter().find_map(|path| fs::read(path).ok().map(|c| (*path, c)));
+    let (system_path, system) = system.map_or((None, Vec::new()), |(p, c)| (Some(p), c));
+    let mut bundles = Bundles { dir, authority: authority.pem(), written: Vec::new() };
+    let all = bundles.with(system.clone())?;
+    let mut trust = Trust { stand_ins: Vec::new(), users: Vec::new() };
+    for Variable { name, adds } in VARIABLES {
+        let users = value(env, name.as_bytes()).filter(|v| !v.is_empty()).map(path);
+        let file = match users {
+            Some(users) => {
+                let users = cwd.join(users);
+                // A directory, or a file that can't be read: the user's affair.
+                let Ok(content) = fs::read(&users) else { continue };
+                trust.users.push(users);
+                bundles.with(content)?
+            }
+            None if adds => bundles.with(Vec::new())?,
+            None => all.clone(),
+        };
+        set(env, name, &file);
+    }
+    if let Some(ending) = system_path {
+        trust.stand_ins.push((ending, all));
+    }
+    if java_is_there(env) {
+        let store = dir.join("ca-bundle.jks");
+        fs::write(&store, java_store(&system, authority.der()))
+            .map_err(Error::file("write", &store))?;
+        trust.stand_ins.extend(JAVA.map(|ending| (ending, store.clone())));
+    }
+    Ok(trust)
+}
+
+fn set(env: &mut Vec<ByteText>, name: &str, file: &Path) {
+    let prefix = format!("{name}=");
+    let text = [prefix.as_bytes(), file.as_os_str().as_encoded_bytes()].concat();
+    match env.iter_mut().find(|entry| entry.0.starts_with(prefix.as_bytes())) {
+        Some(entry) => entry.0 = text,
+        None => env.push(ByteText(text)),
+    }
+}
+
+fn java_is_there(env: &[ByteText]) -> bool {
+    let on_path = || {
+        let dirs = value(env, b"PATH").map(path);
+        dirs.is_some_and(|dirs| {
+            std::env::split_paths(dirs.as_os_str()).any(|dir| dir.join("java").exists())
+        })
+    };
+    value(env, b"JAVA_HOME").is_some() || on_path()
+}
+
+/// A trust store in Java's own format (JKS), which every version reads, with or without the
+/// usual password.
+fn java_store(system: &[u8], own: &CertificateDer<'static>) -> Vec<u8> {
+    const MAGIC: u32 = 0xfeed_feed;
+    const TRUSTED: u32 = 2;
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(system).flatten().chain([own.clone()]).collect();
+    let mut out = Vec::new();
+    for word in [MAGIC, 2, certificates.len() as u32] {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
+    };
+    for (i, certificate) in certificates.iter().enumerate() {
+        out.extend_from_slice(&TRUSTED.to_be_bytes());
+        text(&mut out, &format!("ca{i}"));
+        out.extend_from_slice(&0u64.to_be_bytes());
+        text(&mut out, "X.509");
+        out.extend_from_slice(&(certificate.len() as u32).to_be_bytes());
+        out.extend_from_slice(certificate);
+    }
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    for unit in "changeit".encode_utf16() {
+        digest.update(&unit.to_be_bytes());
+    }
+    digest.update(b"Mighty Aphrodite");
+    digest.update(&out);
+    out.extend_from_slice(digest.finish().as_ref());
+    out
+}
