@@ -14,6 +14,7 @@ mod record;
 mod replay;
 mod rm;
 mod show;
+mod streams;
 mod unpack;
 mod verify;
 
@@ -58,6 +59,7 @@ enum Command {
     Run(record::Run),
     Ls(ls::Ls),
     Show(show::Show),
+    Streams(streams::Streams),
     Info(info::Info),
     Diff(diff::Diff),
     Audit(audit::Audit),
@@ -108,6 +110,7 @@ impl Cli {
             Command::Run(command) => command.run(),
             Command::Ls(command) => command.run(),
             Command::Show(command) => command.run(),
+            Command::Streams(command) => command.run(),
             Command::Info(command) => command.run(),
             Command::Diff(command) => command.run(),
             Command::Audit(command) => command.run(),

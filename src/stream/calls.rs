@@ -1,21 +1,16 @@
 //! The calls of a model in an exchange.
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use super::call::{CallId, LlmCall};
 use super::decoder::CallDecoder;
-use super::exchange::{Chunk, Exchange, Header, Protocol};
-use super::{Body, Direction, Message};
+use super::exchange::{Exchange, Protocol};
+use super::http::content::content;
+use super::{Direction, Message};
 use crate::error::Result;
 
 /// Opcode of a WebSocket's text message.
 const TEXT: u8 = 1;
-
-/// A body with its content coding removed, its chunks as places in what that gives.
-fn content(body: &Body, _headers: &[Header]) -> Result<(Bytes, Vec<Chunk>)> {
-    Ok((body.bytes()?, body.chunks.clone()))
-}
 
 /// The calls of a model that an exchange is: none, one, or over a WebSocket several.
 ///
@@ -23,12 +18,12 @@ fn content(body: &Body, _headers: &[Header]) -> Result<(Bytes, Vec<Chunk>)> {
 /// [`super::Api::Unknown`], its events its tokens.
 ///
 /// # Errors
-/// As [`Body::bytes`].
+/// As [`super::Body::bytes`].
 pub fn llm_calls(exchange: &Exchange) -> Result<Vec<LlmCall>> {
     if exchange.protocol == Protocol::WebSocket {
         return Ok(websocket_calls(exchange));
     }
-    let (request, _) = content(&exchange.request.body, &exchange.request.headers)?;
+    let request = content(&exchange.request.headers, &exchange.request.body)?.body.bytes()?;
     let body = serde_json::from_slice(&request).unwrap_or(Value::Null);
     drop(request);
     let mut decoder = CallDecoder::new(exchange.id.into(), &exchange.request, &body);
@@ -39,12 +34,16 @@ pub fn llm_calls(exchange: &Exchange) -> Result<Vec<LlmCall>> {
         if !decoder.may_be_a_call() {
             return Ok(Vec::new());
         }
-        let (bytes, chunks) = content(&response.body, &response.headers)?;
+        let content = content(&response.headers, &response.body)?;
+        let bytes = content.body.bytes()?;
         let mut start = 0;
-        for chunk in chunks {
+        for chunk in &content.body.chunks {
             let end = usize::try_from(chunk.end).unwrap_or(usize::MAX).clamp(start, bytes.len());
             decoder.push(&bytes[start..end], chunk.time_ns, chunk.step);
             start = end;
+        }
+        if let Some(problem) = content.problem {
+            decoder.note(problem);
         }
         ended_ns = response.ended_ns;
     }
@@ -95,4 +94,4 @@ fn request(message: &Message) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -155,6 +155,11 @@ impl CallDecoder {
         self.done || self.call.error.is_some()
     }
 
+    /// Adds something that is to be said about the answer.
+    pub fn note(&mut self, note: String) {
+        self.call.notes.push(note);
+    }
+
     /// Ends the call as its exchange ended; none if it is not a model's, as far as can be told.
     pub fn finish(mut self, end: &End, ended_ns: u64) -> Option<LlmCall> {
         let mut left = Vec::new();

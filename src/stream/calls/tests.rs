@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::stream::call::{Api, CallEnd, Part};
-use crate::stream::exchange::{End, Request, Response};
+use crate::stream::exchange::{End, Header, Request, Response};
+use crate::stream::{Body, Chunk};
 use crate::stream::{TokenKind, eventstream, merge_stream_chunks};
 
 const MS: u64 = 1_000_000;
@@ -25,7 +26,7 @@ fn body<B: AsRef<[u8]>>(pieces: &[(B, u64)]) -> Body {
 }
 
 /// A request at 100 ms, and an answer of these pieces at their times.
-fn exchange<B: AsRef<[u8]>>(
+pub(in crate::stream) fn exchange<B: AsRef<[u8]>>(
     target: &str,
     request: Value,
     content_type: &str,
@@ -182,7 +183,7 @@ fn named(kind: &str, mut data: Value) -> String {
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
-fn anthropic_stream() -> String {
+pub(in crate::stream) fn anthropic_stream() -> String {
     let start = json!({ "message": { "id": "msg", "model": "claude-1", "content": [],
         "usage": { "input_tokens": 5, "cache_read_input_tokens": 10, "output_tokens": 1 } } });
     let block = |index: u32, block: Value| {
