@@ -71,7 +71,7 @@ impl Pids {
         if pid < 0 { (ordinal ^ 0x4000_0000) as i32 } else { ordinal as i32 }
     }
 
-    /// Copies a record's bytes into `out`, with its pids replaced and the time of the call left out.
+    /// Copies a record's bytes into `out`, with its pids replaced and the call's time left out.
     pub fn canonical(&mut self, record: &Record, bytes: &[u8], out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(bytes);

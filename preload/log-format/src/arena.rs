@@ -1,8 +1,8 @@
 //! The arena: the file that the host creates and every guest process maps at [`BASE`].
 //!
 //! ```text
-//! 0         PROCS_AT                 SLOTS_AT                  SOCKETS_AT              OUTPUT_AT     DATA_AT
-//! | header | ProcEntry * PROC_COUNT | SlotHeader * SLOT_COUNT | Socket * SOCKET_COUNT | output ring | slot data ...
+//! 0        PROCS_AT        SLOTS_AT         SOCKETS_AT   OUTPUT_AT     DATA_AT
+//! | header | ProcEntry * n | SlotHeader * n | Socket * n | output ring | slot data ... |
 //! ```
 //!
 //! The file is sparse. Only slots whose bytes the host has allocated with `fallocate` are ever
