@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod clocks;
 pub mod dns;
+pub mod known;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
