@@ -34,6 +34,7 @@ const FORMS: &str = "\
 const EXIT_CODES: &str = "\
 Exit codes:
   the program's own, 128 + n if signal n ended it; and rr-run's:
+  119  requests were not those of the recording
   120  the replay differs from its recording
   121  the session is missing, damaged, newer or in use
   122  the program can't be recorded (static, 32-bit, setuid ...)

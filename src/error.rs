@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Exit codes of `rr-run` itself. Any other code is the guest's (128 + n for signal n).
 pub mod exit {
+    /// Requests were not those of the recording, or not all of those were made.
+    pub const MISMATCH: u8 = 119;
     /// The replay differs from its recording.
     pub const DIVERGENCE: u8 = 120;
     /// The session is missing, damaged, of a newer version or in use.
@@ -145,6 +147,22 @@ pub enum Error {
         /// First step that differs.
         step: u64,
     },
+    /// A file of rules can't be used.
+    #[error("read the rules in {file}: {reason}")]
+    Rules {
+        /// The file.
+        file: String,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// Requests were not those of the recording; the report has been shown.
+    #[error("serve '{session}' as it was recorded: {what}")]
+    Mismatched {
+        /// Name of the session.
+        session: String,
+        /// How many requests did not match, how many exchanges were not asked for.
+        what: String,
+    },
     /// Compared runs or sessions differ.
     #[error("find {what} equal")]
     NotDeterministic {
@@ -181,7 +199,9 @@ impl Error {
     /// The code `rr-run` ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::Usage(_) | Error::Machine { .. } => exit::INTERNAL,
+            Error::Io { .. } | Error::Usage(_) | Error::Rules { .. } | Error::Machine { .. } => {
+                exit::INTERNAL
+            }
             Error::SessionMissing { .. }
             | Error::SessionAmbiguous { .. }
             | Error::NoSession { .. }
@@ -194,6 +214,7 @@ impl Error {
             Error::NotExecutable { .. } => exit::NOT_EXECUTABLE,
             Error::ProgramUnusable { .. } => exit::PROGRAM,
             Error::Diverged { .. } => exit::DIVERGENCE,
+            Error::Mismatched { .. } => exit::MISMATCH,
             Error::NotDeterministic { .. } => exit::NOT_DETERMINISTIC,
             Error::Undecided { .. } => exit::UNDECIDED,
         }
@@ -227,6 +248,10 @@ impl Error {
             }
             Error::Machine { .. } => "`rr-run doctor`",
             Error::Diverged { .. } => "`rr-run audit` to see whether it always differs there",
+            Error::Rules { .. } => "the examples in docs/replay-network.md",
+            Error::Mismatched { .. } => {
+                "`rr-run mismatches`, and `rr-run mismatches --suggest` for rules that accept them"
+            }
             Error::NotDeterministic { .. } => "`rr-run diff` on the two sessions",
             Error::Undecided { .. } => "`rr-run verify` on the sessions first",
         }
@@ -258,6 +283,7 @@ mod tests {
     #[test]
     fn own_exit_codes_are_distinct_and_below_the_signal_range() {
         let codes = [
+            exit::MISMATCH,
             exit::DIVERGENCE,
             exit::SESSION,
             exit::PROGRAM,
@@ -267,6 +293,6 @@ mod tests {
             exit::NOT_EXECUTABLE,
             exit::NOT_FOUND,
         ];
-        assert!(codes.windows(2).all(|w| w[0] < w[1]) && codes[7] < 128);
+        assert!(codes.windows(2).all(|w| w[0] < w[1]) && codes[8] < 128);
     }
 }

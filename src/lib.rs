@@ -23,6 +23,7 @@ pub mod intercept;
 pub mod launch;
 pub mod log;
 pub mod network;
+pub mod player;
 pub mod record;
 pub mod replay;
 pub mod report;

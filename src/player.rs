@@ -1,0 +1,24 @@
+//! The player: serves the recorded exchanges of a session.
+//!
+//! One request of a client, from socket to report:
+//!
+//! 1. [`serve`] reads it (HTTP/1, HTTP/2, WebSocket; TLS with a CA of its own).
+//! 2. [`key`] makes its canonical form, [`rules`] take out what does not matter.
+//! 3. [`matching`] finds the exchange that answers it, by fingerprint.
+//! 4. [`fault`] may put something else in its place.
+//! 5. The answer's pieces leave at their recorded times, read from the session one by one.
+//! 6. A request that was not recorded becomes a [`mismatch`], which names what changed.
+
+pub mod coding;
+pub mod fault;
+pub mod key;
+pub mod matching;
+pub mod rules;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod sketch;
+pub mod turns;
+
+pub use key::Canonical;
+pub use matching::{Found, Host, Library, Options};
+pub use rules::Rules;

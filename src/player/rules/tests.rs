@@ -1,0 +1,90 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::player::sample;
+
+fn canonical(body: &Value) -> Canonical {
+    Canonical::new(&sample::post("/v1/chat/completions?page=2", body), &[]).unwrap()
+}
+
+fn rules(text: &str) -> Rules {
+    Rules::parse(text, "test").unwrap()
+}
+
+#[test]
+fn the_builtin_rules_leave_the_prompt_alone() {
+    let rules = Rules::builtin().unwrap();
+    let with = |user: &str, text: &str| {
+        let mut c = canonical(&json!({"user": user, "messages": [{"content": text}]}));
+        let names: Vec<_> = rules.apply(&mut c).into_iter().map(str::to_owned).collect();
+        (c, names)
+    };
+    let (a, names) = with("u1", "id 123e4567-e89b-12d3-a456-426614174000 in /tmp/abc1/f.txt");
+    let (b, _) = with("u2", "id 223e4567-e89b-12d3-a456-426614174000 in /tmp/xyz9/f.txt");
+    assert_eq!(a, b);
+    assert_eq!(names, ["openai-ids", "uuids", "temp-paths"]);
+    assert_ne!(with("u", "it is 2026-11-23").0, with("u", "it is 2026-11-24").0);
+}
+
+#[test]
+fn places_and_conditions_choose() {
+    let rules = rules(
+        "builtin = false\n[[rule]]\nwhen = {path='/v1/**', host='api.*'}\n\
+         ignore = ['/messages/*/id', '/a~1b', 'query:page']\nunordered = ['/tools']\n\
+         replace = [{regex='[0-9]+', with='N', at='/messages/0'}]",
+    );
+    let mut a = canonical(&json!({
+        "messages": [{"id": 1, "content": "x1"}, {"id": 2, "content": "y2"}],
+        "tools": ["b", "a"], "a/b": 1,
+    }));
+    let mut b = canonical(&json!({
+        "messages": [{"id": 3, "content": "x77"}, {"id": 4, "content": "y2"}],
+        "tools": ["a", "b"],
+    }));
+    b.query.clear();
+    assert_eq!(rules.apply(&mut a), ["rule 1"]);
+    rules.apply(&mut b);
+    assert_eq!(a, b);
+    let mut elsewhere = canonical(&json!({"tools": [1]}));
+    elsewhere.path = "/other".into();
+    assert!(rules.apply(&mut elsewhere).is_empty());
+}
+
+#[test]
+fn mistakes_in_a_rules_file_are_named() {
+    let message = |text: &str| Rules::parse(text, "r.toml").unwrap_err().to_string();
+    assert!(message("[[rule]]\nignor = []").contains("ignor"));
+    assert!(message("[[rule]]\nignore = ['messages']").contains("JSON pointer"));
+    assert!(message("[[rule]]\nreplace = [{regex='(', with=''}]").contains("line 2"));
+    assert!(message("rule = 1").contains("r.toml"));
+}
+
+#[test]
+fn rules_can_be_written_and_read_again() {
+    let text = "[[rule]]\nname = 'n'\nwhen = {path = '/v1/*'}\nignore = ['/a/*/b', 'query:q']\n\
+                replace = [{regex = 'x+', with = 'y'}]";
+    let first = rules(&format!("builtin = false\n{text}"));
+    let written = Rules::render(&first.rules).unwrap();
+    let again = rules(&format!("builtin = false\n{written}"));
+    assert_eq!(format!("{first:?}"), format!("{again:?}"));
+}
+
+proptest! {
+    #[test]
+    fn applying_twice_changes_nothing_more(text in "[a-z0-9/_-]{0,60}", n in 0..9u32) {
+        let rules = Rules::builtin().unwrap();
+        let mut once = canonical(&json!({"seed": n, "messages": [{"content": text}]}));
+        rules.apply(&mut once);
+        let mut twice = once.clone();
+        rules.apply(&mut twice);
+        prop_assert_eq!(once, twice);
+    }
+
+    #[test]
+    fn pointers_survive_writing(tokens in prop::collection::vec("[a-z~/*]{1,4}", 1..4)) {
+        let token = |t: &String| (t != "*").then(|| t.clone());
+        let place = Place::Pointer(tokens.iter().map(token).collect());
+        prop_assert_eq!(Place::try_from(String::from(place.clone())).unwrap(), place);
+    }
+}
