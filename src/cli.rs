@@ -9,10 +9,12 @@ mod diff;
 mod doctor;
 mod info;
 mod ls;
+mod mismatches;
 mod pack;
 mod record;
 mod replay;
 mod rm;
+mod serve;
 mod show;
 mod streams;
 mod unpack;
@@ -68,6 +70,8 @@ enum Command {
     Pack(pack::Pack),
     Unpack(unpack::Unpack),
     Rm(rm::Rm),
+    Serve(serve::Serve),
+    Mismatches(mismatches::Mismatches),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
     ExecGuest(replay::ExecGuest),
@@ -119,6 +123,8 @@ impl Cli {
             Command::Pack(command) => command.run(),
             Command::Unpack(command) => command.run(),
             Command::Rm(command) => command.run(),
+            Command::Serve(command) => command.run(),
+            Command::Mismatches(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::ExecGuest(command) => command.run(),
         }

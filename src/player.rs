@@ -2,7 +2,7 @@
 //!
 //! One request of a client, from socket to report:
 //!
-//! 1. [`serve`] reads it (HTTP/1, HTTP/2, WebSocket; TLS with a CA of its own).
+//! 1. [`serve`] reads it (HTTP/1, HTTP/2, WebSocket).
 //! 2. [`key`] makes its canonical form, [`rules`] take out what does not matter.
 //! 3. [`matching`] finds the exchange that answers it, by fingerprint.
 //! 4. [`fault`] may put something else in its place.
@@ -10,15 +10,25 @@
 //! 6. A request that was not recorded becomes a [`mismatch`], which names what changed.
 
 pub mod coding;
+pub mod engine;
 pub mod fault;
+pub mod interface;
 pub mod key;
 pub mod matching;
+pub mod mismatch;
+pub mod recorded;
+pub mod report;
 pub mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod serve;
 pub mod sketch;
+pub mod timing;
 pub mod turns;
 
+pub use engine::{Decision, Mode, Player, Recordings, Report, Settings};
+pub use interface::Interface;
 pub use key::Canonical;
 pub use matching::{Found, Host, Library, Options};
 pub use rules::Rules;
+pub use timing::Timing;

@@ -117,49 +117,69 @@ pub struct Glob(String, Regex);
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(pub Regex);
 
+impl File {
+    fn parse(text: &str, name: &str) -> Result<File> {
+        let error = |e: toml::de::Error| Error::Rules {
+            file: name.to_owned(),
+            reason: e.to_string().trim_end().to_owned(),
+        };
+        let mut file: File = toml::from_str(text).map_err(error)?;
+        for (i, rule) in file.rule.iter_mut().enumerate() {
+            if rule.name.is_empty() {
+                rule.name = format!("rule {}", i + 1);
+            }
+        }
+        file.headers.iter_mut().for_each(|name| name.make_ascii_lowercase());
+        Ok(file)
+    }
+
+    fn into_rules(self) -> Rules {
+        Rules { headers: self.headers, rules: self.rule, faults: self.fault }
+    }
+}
+
 impl Rules {
     /// Only the rules that come with rr-run.
     ///
     /// # Errors
     /// None in practice: a test reads them.
     pub fn builtin() -> Result<Rules> {
-        Rules::parse("", "the built-in rules")
+        File::parse(BUILTIN, "rr-run").map(File::into_rules)
     }
 
-    /// The rules of a file, and the built-in ones unless it says otherwise.
+    /// The rules of these files, in order, and before them the built-in ones unless one of the
+    /// files says otherwise.
     ///
     /// # Errors
     /// [`Error::Rules`], or the system's.
-    pub fn read(path: &Path) -> Result<Rules> {
-        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-        Rules::parse(&text, &path.display().to_string())
+    pub fn read<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<Rules> {
+        let (mut all, mut builtin) = (Rules::default(), true);
+        for path in paths {
+            let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+            let file = File::parse(&text, &path.display().to_string())?;
+            builtin &= file.builtin != Some(false);
+            all.extend(file.into_rules());
+        }
+        if !builtin {
+            return Ok(all);
+        }
+        let mut rules = Rules::builtin()?;
+        rules.extend(all);
+        Ok(rules)
     }
 
-    /// The rules in `text`, as [`Rules::read`]; `name` is for errors.
+    /// The rules in `text`, and the built-in ones unless it says otherwise; `name` is for errors.
     ///
     /// # Errors
     /// [`Error::Rules`].
     pub fn parse(text: &str, name: &str) -> Result<Rules> {
-        let read = |text: &str| -> Result<File> {
-            let error = |e: toml::de::Error| Error::Rules {
-                file: name.to_owned(),
-                reason: e.to_string().trim_end().to_owned(),
-            };
-            toml::from_str(text).map_err(error)
-        };
-        let mut file = read(text)?;
-        let mut rules = match file.builtin {
-            Some(false) => Vec::new(),
-            _ => read(BUILTIN)?.rule,
-        };
-        for (i, rule) in file.rule.iter_mut().enumerate() {
-            if rule.name.is_empty() {
-                rule.name = format!("rule {}", i + 1);
-            }
+        let file = File::parse(text, name)?;
+        if file.builtin == Some(false) {
+            return Ok(file.into_rules());
         }
-        rules.append(&mut file.rule);
-        file.headers.iter_mut().for_each(|name| name.make_ascii_lowercase());
-        Ok(Rules { headers: file.headers, rules, faults: file.fault })
+        let mut rules = Rules::builtin()?;
+        rules.extend(file.into_rules());
+        Ok(rules)
     }
 
     /// Adds what another set has, after this one's.

@@ -1,0 +1,169 @@
+//! `rr-run serve`.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::StoreArgs;
+use crate::error::{Error, Result};
+use crate::player::recorded::Recorded;
+use crate::player::report::ACCEPTED;
+use crate::player::{Interface, Mode, Options, Player, Rules, Settings, Timing, serve};
+use crate::report::junit;
+use crate::session::Session;
+
+/// Serve a session's recorded answers to programs whose base URL points here.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Address to listen on; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8484")]
+    listen: SocketAddr,
+    /// Serve one interface only, whatever the base URL's path: openai, anthropic, gemini,
+    /// ollama or bedrock
+    #[arg(long = "as", value_name = "NAME")]
+    interface: Option<Interface>,
+    #[command(flatten)]
+    playing: Playing,
+    /// Do not let pages of other origins read the answers
+    #[arg(long)]
+    no_cors: bool,
+    /// End when everything recorded was asked for
+    #[arg(long)]
+    until_done: bool,
+    /// Name or directory of the session [default: the latest]
+    session: Option<OsString>,
+}
+
+/// How recorded answers are served, and where the account goes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Playing {
+    /// What a request meets that was not recorded: an error (strict), or the next answer of its
+    /// endpoint (warn)
+    #[arg(long, value_name = "MODE", default_value = "strict")]
+    mode: Mode,
+    /// When pieces leave: recorded, instant, scale=X or tokens-per-second=N [default: recorded;
+    /// instant if the variable CI is set]
+    #[arg(long, value_name = "TIMING")]
+    timing: Option<Timing>,
+    /// Rules for what may differ, and faults
+    #[arg(long, value_name = "FILE")]
+    rules: Vec<PathBuf>,
+    /// Serve the answers to a request again from the first when all were served
+    #[arg(long)]
+    repeat: bool,
+    /// Write the account as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the account as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write the account as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+impl Playing {
+    /// A player of the session.
+    ///
+    /// # Errors
+    /// Session or rules can't be read.
+    pub(super) fn player(&self, session: &Session, interface: Option<Interface>) -> Result<Player> {
+        let accepted = session.dir().join(ACCEPTED);
+        let files = accepted.is_file().then_some(&accepted).into_iter().chain(&self.rules);
+        let rules = Rules::read(files.map(PathBuf::as_path))?;
+        let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        let default = if ci { Timing::Instant } else { Timing::Recorded };
+        let settings = Settings {
+            mode: self.mode,
+            timing: self.timing.unwrap_or(default),
+            options: Options { repeat: self.repeat },
+            interface,
+        };
+        Player::new(session.name(), Arc::new(Recorded::new(session)?), rules, settings)
+    }
+
+    /// Writes the account of the run; an error if it has failed.
+    ///
+    /// # Errors
+    /// [`Error::Mismatched`], or the system's.
+    pub(super) fn finish(&self, session: &Session, player: &Player) -> Result<u8> {
+        let report = player.report();
+        eprint!("rr-run: {}", report.summary());
+        // A session that can't be written to is served all the same.
+        if let Err(e) = report.keep(session.dir()) {
+            eprintln!("rr-run: failed to {e}");
+        }
+        let write = |path: &Path, text: String| {
+            std::fs::write(path, text).map_err(Error::file("write", path))
+        };
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&report);
+            write(path, text.map_err(|e| Error::io("write JSON")(e.into()))?)?;
+        }
+        if let Some(path) = &self.markdown {
+            write(path, report.markdown())?;
+        }
+        if let Some(path) = &self.junit {
+            junit::write(path, "rr-run network replay", &report.cases())?;
+        }
+        match report.failure() {
+            None => Ok(0),
+            Some(what) => Err(Error::Mismatched { session: session.name().to_owned(), what }),
+        }
+    }
+}
+
+impl Serve {
+    /// Serves until SIGINT or SIGTERM; the exit code.
+    ///
+    /// # Errors
+    /// Session, rules or address can't be used; in strict mode, a run that differs.
+    pub(super) fn run(self) -> Result<u8> {
+        let session = self.store.store()?.open(self.session.as_deref())?;
+        let player = Arc::new(self.playing.player(&session, self.interface)?);
+        if player.is_empty() {
+            let why = format!("the session '{}' has no exchanges to serve", session.name());
+            return Err(Error::Usage(why));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::io("start threads"))?;
+        runtime.block_on(async {
+            let stop = stop(player.clone(), self.until_done)?;
+            let listening = TcpListener::bind(self.listen).await;
+            let listener = listening.map_err(Error::io(format!("listen on {}", self.listen)))?;
+            let address = listener.local_addr().map_err(Error::io("listen"))?;
+            println!("serving {} exchanges on http://{address}", player.len());
+            serve::serve(listener, player.clone(), !self.no_cors, stop).await
+        })?;
+        self.playing.finish(&session, &player)
+    }
+}
+
+/// Completes at SIGINT, at SIGTERM and, if asked for, when everything was served.
+fn stop(player: Arc<Player>, until_done: bool) -> Result<impl Future<Output = ()>> {
+    let handle = |kind| signal(kind).map_err(Error::io("wait for signals"));
+    let (mut interrupt, mut terminate) =
+        (handle(SignalKind::interrupt())?, handle(SignalKind::terminate())?);
+    let done = async move {
+        while !until_done || !player.is_done() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = done => {}
+        }
+    })
+}

@@ -1,0 +1,406 @@
+//! The player itself, without its sockets: requests in, decisions out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Action, Faults};
+use super::interface::Interface;
+use super::key::Canonical;
+use super::matching::{Found, Host, Library, Options};
+use super::mismatch::{Mismatch, Outcome, Why};
+use super::rules::Rules;
+use super::timing::Timing;
+use super::turns;
+use crate::error::Result;
+use crate::stream::{Exchange, Request};
+
+/// Most mismatches that are kept with all details.
+const DETAILED_MAX: usize = 1000;
+
+/// Where recorded exchanges come from.
+pub trait Recordings: Send + Sync {
+    /// All exchanges, in recorded order.
+    fn all(&self) -> Box<dyn Iterator<Item = Result<Exchange>> + '_>;
+
+    /// The exchange with this number.
+    ///
+    /// # Errors
+    /// There is none, or it can't be read.
+    fn exchange(&self, id: u32) -> Result<Exchange>;
+}
+
+impl Recordings for Vec<Exchange> {
+    fn all(&self) -> Box<dyn Iterator<Item = Result<Exchange>> + '_> {
+        Box::new(self.iter().cloned().map(Ok))
+    }
+
+    fn exchange(&self, id: u32) -> Result<Exchange> {
+        let found = self.iter().find(|e| e.id == id).cloned();
+        found.ok_or_else(|| missing(id))
+    }
+}
+
+/// The error for an exchange that is not there.
+pub fn missing(id: u32) -> crate::error::Error {
+    crate::error::Error::Usage(format!("the session has no exchange {id}"))
+}
+
+/// What is done with requests that were not recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are refused; the run has failed.
+    #[default]
+    Strict,
+    /// They are answered with the next exchange of the endpoint, if there is one.
+    Warn,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mode, String> {
+        match text {
+            "strict" => Ok(Mode::Strict),
+            "warn" => Ok(Mode::Warn),
+            _ => Err("the mode is strict or warn".into()),
+        }
+    }
+}
+
+/// How the player behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// What is done with requests that were not recorded.
+    pub mode: Mode,
+    /// When pieces leave.
+    pub timing: Timing,
+    /// How requests are compared.
+    pub options: Options,
+    /// The interface that clients were pointed at, if only that one is served.
+    pub interface: Option<Interface>,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It is answered by an exchange, or a turn of one.
+    Serve {
+        /// The exchange.
+        exchange: Box<Exchange>,
+        /// [`super::matching::Entry::turn`].
+        turn: u32,
+        /// What a fault changes about it.
+        action: Action,
+    },
+    /// A fault answers, or cuts the connection.
+    Fault(Action),
+    /// It is refused: the first lines of the report.
+    Refuse(String),
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Requests.
+    pub requests: u64,
+    /// Answered by the same canonical request.
+    pub exact: u64,
+    /// Answered under rules.
+    pub by_rule: u64,
+    /// Of those, by the rules that changed the request.
+    pub rules: BTreeMap<String, u64>,
+    /// Answered out of sequence, in warn mode.
+    pub in_sequence: u64,
+    /// Met a fault.
+    pub faults: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Recorded exchanges and turns.
+    pub recorded: u64,
+    /// Of those, never asked for.
+    pub unused: u64,
+}
+
+/// The same for one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointCounts {
+    /// Method, host and path.
+    pub endpoint: String,
+    /// Recorded.
+    pub recorded: u64,
+    /// Times that one was served.
+    pub served: u64,
+    /// Recorded, and never asked for.
+    pub unused: u64,
+}
+
+/// The account of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Name of the session.
+    pub session: String,
+    /// How requests that were not recorded were treated.
+    pub mode: Mode,
+    /// Totals.
+    pub counts: Counts,
+    /// By endpoint.
+    pub endpoints: Vec<EndpointCounts>,
+    /// Exchanges that were never asked for, with their turns (0: not of a WebSocket).
+    pub unused: Vec<(u32, u32)>,
+    /// Requests that did not match.
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// Serves the exchanges of one session.
+pub struct Player {
+    session: String,
+    recordings: Arc<dyn Recordings>,
+    settings: Settings,
+    rules: Rules,
+    state: Mutex<State>,
+}
+
+struct State {
+    library: Library,
+    faults: Faults,
+    counts: Counts,
+    mismatches: Vec<Mismatch>,
+    mismatched: u32,
+}
+
+impl fmt::Debug for Player {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Player").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Player {
+    /// A player of these recordings; `session` is their name in reports.
+    ///
+    /// # Errors
+    /// A recording can't be read.
+    pub fn new(
+        session: &str,
+        recordings: Arc<dyn Recordings>,
+        rules: Rules,
+        settings: Settings,
+    ) -> Result<Player> {
+        let served = recordings.all().filter_map(|exchange| match exchange {
+            Ok(exchange) => fit(exchange, settings.interface).map(Ok),
+            Err(e) => Some(Err(e)),
+        });
+        let library = Library::load(served, rules.clone(), settings.options)?;
+        let state = State {
+            library,
+            faults: Faults::new(rules.faults()),
+            counts: Counts::default(),
+            mismatches: Vec::new(),
+            mismatched: 0,
+        };
+        let session = session.to_owned();
+        Ok(Player { session, recordings, settings, rules, state: Mutex::new(state) })
+    }
+
+    /// How it behaves.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Number of exchanges and turns that it can serve.
+    pub fn len(&self) -> usize {
+        self.state().library.entries().len()
+    }
+
+    /// Whether it has nothing to serve.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether everything was served at least once.
+    pub fn is_done(&self) -> bool {
+        self.state().library.entries().iter().all(|entry| entry.served > 0)
+    }
+
+    /// The canonical form of a request.
+    ///
+    /// # Errors
+    /// Its body can't be read.
+    pub fn canonical(&self, request: &Request) -> Result<Canonical> {
+        let mut canonical = Canonical::new(request, self.rules.headers())?;
+        if let Some(path) = self.settings.interface.and_then(|i| i.operation(&canonical.path)) {
+            canonical.path = path;
+        }
+        Ok(canonical)
+    }
+
+    /// Decides about a request. `direct` says that the client was pointed at the player by its
+    /// base URL, so that a host which was not recorded stands for any.
+    ///
+    /// # Errors
+    /// A recording can't be read.
+    pub fn decide(&self, request: &Canonical, direct: bool) -> Result<Decision> {
+        let mut state = self.state();
+        let state = &mut *state;
+        state.counts.requests += 1;
+        let known = state.library.has_host(&request.host);
+        let host = if direct && !known { Host::Any } else { Host::Same };
+        let mut action = state.faults.meet(request).unwrap_or_default();
+        if action != Action::default() {
+            state.counts.faults += 1;
+        }
+        if action.answer.is_some() || action.end.is_some() {
+            // The exchange that would have answered counts as asked for.
+            state.library.find(request, host);
+            return Ok(Decision::Fault(action));
+        }
+        if let Some(id) = action.serve.take() {
+            let entry = state.library.serve(id).ok_or_else(|| missing(id))?;
+            return self.served(&state.library, entry, action);
+        }
+        match state.library.find(request, host) {
+            Found::Exact(entry) => {
+                state.counts.exact += 1;
+                self.served(&state.library, entry, action)
+            }
+            Found::Rule(entry, rules) => {
+                state.counts.by_rule += 1;
+                for rule in rules {
+                    *state.counts.rules.entry(rule).or_default() += 1;
+                }
+                self.served(&state.library, entry, action)
+            }
+            Found::Exhausted(entry) => {
+                self.missed(state, request, host, (Why::Exhausted, Some(entry)), action)
+            }
+            Found::Nothing => {
+                let nearest = state.library.nearest(request, host);
+                self.missed(state, request, host, (Why::NotRecorded, nearest), action)
+            }
+        }
+    }
+
+    fn served(&self, library: &Library, entry: u32, action: Action) -> Result<Decision> {
+        let entry = library.entry(entry).ok_or_else(|| missing(0))?;
+        let exchange = Box::new(self.recordings.exchange(entry.exchange)?);
+        Ok(Decision::Serve { exchange, turn: entry.turn, action })
+    }
+
+    fn missed(
+        &self,
+        state: &mut State,
+        request: &Canonical,
+        host: Host,
+        (why, nearest): (Why, Option<u32>),
+        action: Action,
+    ) -> Result<Decision> {
+        let instead = match self.settings.mode {
+            Mode::Warn => state.library.next_in_sequence(request, host),
+            Mode::Strict => None,
+        };
+        let served = instead.and_then(|i| state.library.entry(i)).map(|e| e.exchange);
+        let outcome = served.map_or(Outcome::Refused, Outcome::Served);
+        state.mismatched += 1;
+        let of = (state.mismatched, why, outcome);
+        let nearest = match nearest.and_then(|i| state.library.entry(i)) {
+            Some(entry) => self.asked(entry.exchange, entry.turn)?.map(|c| (entry.exchange, c)),
+            None => None,
+        };
+        let mut nearest = nearest.as_ref().map(|(exchange, c)| (*exchange, c.clone()));
+        // A client that was pointed here by its base URL asks another host than was recorded.
+        if let Some((_, canonical)) = nearest.as_mut().filter(|_| host == Host::Any) {
+            canonical.host.clone_from(&request.host);
+        }
+        let nearest = nearest.as_ref().map(|(exchange, c)| (*exchange, c));
+        let mismatch = Mismatch::new(of, request, nearest, &self.rules);
+        eprintln!("rr-run: mismatch {}: {}", mismatch.id, mismatch.headline());
+        let first_lines: String = mismatch.render().lines().take(12).collect::<Vec<_>>().join("\n");
+        if state.mismatches.len() < DETAILED_MAX {
+            state.mismatches.push(mismatch);
+        }
+        match instead {
+            Some(entry) => {
+                state.counts.in_sequence += 1;
+                self.served(&state.library, entry, action)
+            }
+            None => {
+                state.counts.refused += 1;
+                Ok(Decision::Refuse(first_lines))
+            }
+        }
+    }
+
+    /// What was asked in a recorded exchange, or one of its turns.
+    fn asked(&self, id: u32, turn: u32) -> Result<Option<Canonical>> {
+        let exchange = self.recordings.exchange(id)?;
+        let head = self.canonical(&exchange.request)?;
+        if turn == 0 {
+            return Ok(Some(head));
+        }
+        let turns = turns::turns(&exchange.messages);
+        let message = turns.get(turn as usize).and_then(|turn| turn.asked);
+        Ok(message.map(|message| turns::canonical(&head, message)))
+    }
+
+    /// The account so far.
+    pub fn report(&self) -> Report {
+        let state = self.state();
+        let library = &state.library;
+        let mut endpoints: BTreeMap<u32, EndpointCounts> = BTreeMap::new();
+        let mut unused = Vec::new();
+        for entry in library.entries() {
+            let counts = endpoints.entry(entry.endpoint).or_insert_with(|| {
+                let at = library.endpoint(entry);
+                let endpoint = format!("{} {}{}", at.method, at.host, at.path);
+                EndpointCounts { endpoint, ..EndpointCounts::default() }
+            });
+            counts.recorded += 1;
+            counts.served += u64::from(entry.served);
+            if entry.served == 0 {
+                counts.unused += 1;
+                unused.push((entry.exchange, entry.turn));
+            }
+        }
+        let mut counts = state.counts.clone();
+        counts.recorded = library.entries().len() as u64;
+        counts.unused = unused.len() as u64;
+        Report {
+            session: self.session.clone(),
+            mode: self.settings.mode,
+            counts,
+            endpoints: endpoints.into_values().collect(),
+            unused,
+            mismatches: state.mismatches.clone(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The exchange as it is indexed; none if it can't be served, or is of another interface.
+fn fit(mut exchange: Exchange, interface: Option<Interface>) -> Option<Exchange> {
+    // What a proxy carried is an exchange of its own.
+    if exchange.request.method.eq_ignore_ascii_case("CONNECT") {
+        return None;
+    }
+    if let Some(interface) = interface {
+        let target = &exchange.request.target;
+        let (path, query) =
+            target.split_once('?').map_or((target.as_str(), None), |(p, q)| (p, Some(q)));
+        let path = interface.operation(path)?;
+        exchange.request.target = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+    }
+    Some(exchange)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! The account of a run: kept with the session, shown, and as Markdown and JUnit.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::engine::{Mode, Report};
+use crate::error::{Error, Result};
+use crate::report::junit::{Case, Verdict};
+use crate::report::{table::table, units};
+
+/// Directory in a session that holds the accounts of its runs.
+pub const RUNS: &str = "runs";
+/// File in a session that holds the rules which were accepted for it.
+pub const ACCEPTED: &str = "rules.toml";
+/// Most unused exchanges that are named.
+const NAMED_MAX: usize = 20;
+
+impl Report {
+    /// Whether the run has failed: in strict mode, requests that did not match or recorded ones
+    /// that were never asked for; in warn mode, requests that nothing could be served for.
+    pub fn failure(&self) -> Option<String> {
+        let mismatches = units::plural(self.mismatches.len(), "mismatch", "mismatches");
+        let unused = units::plural(self.counts.unused as usize, "exchange", "exchanges");
+        match self.mode {
+            Mode::Strict if !self.mismatches.is_empty() || self.counts.unused > 0 => {
+                Some(format!("{mismatches}, {unused} never asked for"))
+            }
+            Mode::Warn if self.counts.refused > 0 => {
+                Some(format!("{} requests with nothing left to serve", self.counts.refused))
+            }
+            Mode::Strict | Mode::Warn => None,
+        }
+    }
+
+    /// A summary for people.
+    pub fn summary(&self) -> String {
+        let counts = &self.counts;
+        let mut out = format!(
+            "{}: {} exact, {} by rule, {} out of sequence, {} refused, {} faults; \
+             {} of {} recorded never asked for\n",
+            units::plural(counts.requests as usize, "request", "requests"),
+            counts.exact,
+            counts.by_rule,
+            counts.in_sequence,
+            counts.refused,
+            counts.faults,
+            counts.unused,
+            counts.recorded,
+        );
+        for (rule, times) in &counts.rules {
+            let _ = writeln!(out, "  rule {rule}: {times}");
+        }
+        if !self.unused.is_empty() && self.mode == Mode::Strict {
+            let names: Vec<_> = self.unused.iter().take(NAMED_MAX).map(unused_name).collect();
+            let more = self.unused.len().saturating_sub(NAMED_MAX);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let _ = writeln!(out, "  never asked for: {}{more}", names.join(", "));
+        }
+        out
+    }
+
+    /// A table of the endpoints.
+    pub fn endpoints_table(&self) -> String {
+        let number = |n: u64| units::count(n);
+        let rows = self.endpoints.iter().map(|e| {
+            vec![e.endpoint.clone(), number(e.recorded), number(e.served), number(e.unused)]
+        });
+        table(&["ENDPOINT", "RECORDED", "SERVED", "UNUSED"], rows, &[1, 2, 3])
+    }
+
+    /// As Markdown, for a CI system's summary.
+    pub fn markdown(&self) -> String {
+        let verdict = if self.failure().is_none() { "passed" } else { "**failed**" };
+        let mut out = format!("### Network replay of `{}`: {verdict}\n\n", self.session);
+        let _ = writeln!(out, "{}", self.summary().lines().next().unwrap_or_default());
+        let _ = writeln!(out, "\n| endpoint | recorded | served | unused |\n|---|--:|--:|--:|");
+        for e in &self.endpoints {
+            let endpoint = e.endpoint.replace('|', "\\|");
+            let _ = writeln!(out, "| {endpoint} | {} | {} | {} |", e.recorded, e.served, e.unused);
+        }
+        for mismatch in &self.mismatches {
+            let _ = writeln!(out, "\n<details><summary>{}</summary>\n", html(&mismatch.headline()));
+            let _ =
+                writeln!(out, "```diff\n{}```\n</details>", mismatch.render().replace("```", ""));
+        }
+        out
+    }
+
+    /// As test cases: one for each endpoint, one for each mismatch.
+    pub fn cases(&self) -> Vec<Case> {
+        let endpoints = self.endpoints.iter().map(|e| {
+            let failed = self.mode == Mode::Strict && e.unused > 0;
+            let verdict = match failed {
+                true => Verdict::Failed(format!("{} never asked for", e.unused), self.summary()),
+                false => Verdict::Passed,
+            };
+            Case { name: e.endpoint.clone(), verdict }
+        });
+        let mismatches = self.mismatches.iter().map(|m| Case {
+            name: format!("mismatch {}", m.id),
+            verdict: Verdict::Failed(m.headline(), m.render()),
+        });
+        endpoints.chain(mismatches).collect()
+    }
+
+    /// Keeps it with the session in `dir`; the file.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn keep(&self, dir: &Path) -> Result<PathBuf> {
+        let runs = dir.join(RUNS);
+        fs::create_dir_all(&runs).map_err(Error::file("create", &runs))?;
+        let number = numbers(&runs).last().map_or(1, |n| n + 1);
+        let path = runs.join(format!("{number:04}.json"));
+        let text =
+            serde_json::to_string_pretty(self).map_err(|e| Error::io("write JSON")(e.into()))?;
+        // Made whole, then named: a reader sees all of it or nothing.
+        let mut file =
+            tempfile::NamedTempFile::new_in(&runs).map_err(Error::file("write in", &runs))?;
+        std::io::Write::write_all(&mut file, text.as_bytes())
+            .map_err(Error::file("write", &path))?;
+        file.persist(&path).map_err(|e| Error::file("write", &path)(e.error))?;
+        Ok(path)
+    }
+
+    /// Reads the account of a run of the session in `dir`, the latest if no number is given.
+    ///
+    /// # Errors
+    /// There is none, or it can't be read.
+    pub fn read(dir: &Path, number: Option<u32>) -> Result<Report> {
+        let runs = dir.join(RUNS);
+        let Some(number) = number.or_else(|| numbers(&runs).last().copied()) else {
+            let why = "the session was not served yet (`rr-run serve`)";
+            return Err(Error::Usage(why.into()));
+        };
+        let path = runs.join(format!("{number:04}.json"));
+        let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+        serde_json::from_str(&text)
+            .map_err(|e| Error::damaged(&path, e.to_string(), "other runs may be readable"))
+    }
+}
+
+fn unused_name((exchange, turn): &(u32, u32)) -> String {
+    if *turn == 0 { exchange.to_string() } else { format!("{exchange} (turn {turn})") }
+}
+
+fn html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Numbers of the runs, in order.
+fn numbers(runs: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(runs).into_iter().flatten().flatten();
+    let names = entries.filter_map(|e| e.file_name().into_string().ok());
+    let mut all: Vec<u32> =
+        names.filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::player::engine::{Counts, EndpointCounts};
+
+    fn report(mode: Mode, unused: u64) -> Report {
+        let endpoint = "POST a/b".to_owned();
+        Report {
+            session: "s".into(),
+            mode,
+            counts: Counts { requests: 2, exact: 2, recorded: 3, unused, ..Counts::default() },
+            endpoints: vec![EndpointCounts { endpoint, recorded: 3, served: 2, unused }],
+            unused: (0..unused as u32).map(|i| (i + 1, 0)).collect(),
+            mismatches: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn strict_fails_for_what_was_never_asked() {
+        assert!(report(Mode::Strict, 0).failure().is_none());
+        assert!(report(Mode::Warn, 1).failure().is_none());
+        let failed = report(Mode::Strict, 1);
+        assert_eq!(failed.failure().as_deref(), Some("0 mismatches, 1 exchange never asked for"));
+        assert!(failed.markdown().contains("**failed**"));
+        assert!(matches!(failed.cases()[0].verdict, Verdict::Failed(..)));
+        assert!(failed.summary().contains("never asked for: 1"));
+    }
+
+    #[test]
+    fn runs_are_numbered_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Report::read(dir.path(), None).is_err());
+        report(Mode::Strict, 0).keep(dir.path()).unwrap();
+        report(Mode::Strict, 2).keep(dir.path()).unwrap();
+        assert_eq!(Report::read(dir.path(), None).unwrap().counts.unused, 2);
+        assert_eq!(Report::read(dir.path(), Some(1)).unwrap().counts.unused, 0);
+        assert!(Report::read(dir.path(), Some(9)).is_err());
+    }
+}

@@ -1,0 +1,235 @@
+//! Serving: sockets around a [`Player`].
+//!
+//! A connection may be a client that was pointed here by its base URL, or one that uses the
+//! player as its proxy (absolute targets, CONNECT).
+
+mod answer;
+mod body;
+mod websocket;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::{Decision, Player};
+use crate::error::{Error, Result};
+use crate::stream::{self, Header};
+use answer::AnswerBody;
+
+/// Largest body of a request, bytes.
+const REQUEST_BYTES_MAX: usize = 512 << 20;
+/// Longest wait for a request's head, or for a connection's last answers at the end.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Most requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 10_000;
+
+/// What connections have in common.
+#[derive(Debug)]
+struct Context {
+    player: Arc<Player>,
+    /// Whether browsers of other origins may ask.
+    cors: bool,
+}
+
+/// How a connection came here.
+#[derive(Clone, Debug)]
+struct Origin {
+    scheme: &'static str,
+    /// Host that the client believes to talk to, if the connection tells (CONNECT).
+    authority: Option<String>,
+}
+
+/// Error that cuts a connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Cut(&'static str);
+
+/// Serves until `stop` completes, and a little longer what is being answered then.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve(
+    listener: TcpListener,
+    player: Arc<Player>,
+    cors: bool,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let context = Arc::new(Context { player, cors });
+    let (running, ended) = watch::channel(());
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let (context, running) = (context.clone(), running.subscribe());
+                tokio::spawn(async move {
+                    // A client that goes away is no error of the player's.
+                    let _ = connection(socket, context).await;
+                    drop(running);
+                });
+            }
+            // Out of descriptors: some will be closed.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(e) => return Err(Error::io("accept connections")(e)),
+        }
+    }
+    drop(ended);
+    let _ = tokio::time::timeout(Duration::from_millis(200), running.closed()).await;
+    Ok(())
+}
+
+async fn connection(socket: TcpStream, context: Arc<Context>) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    http(socket, context, Origin { scheme: "http", authority: None }).await;
+    Ok(())
+}
+
+/// Serves HTTP/1 or HTTP/2, whichever the client speaks.
+fn http<I>(io: I, context: Arc<Context>, origin: Origin) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Box::pin(async move {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut http1 = builder.http1();
+        http1.auto_date_header(false).timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+        let mut http2 = builder.http2();
+        http2.auto_date_header(false).max_concurrent_streams(STREAMS_MAX);
+        let service = service_fn(move |request| answered(request, context.clone(), origin.clone()));
+        // The client cut the connection, or sent what is not HTTP: hyper has answered that.
+        let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+    })
+}
+
+async fn answered(
+    mut request: Request<Incoming>,
+    context: Arc<Context>,
+    origin: Origin,
+) -> Result<Response<AnswerBody>, Cut> {
+    if request.method() == Method::CONNECT {
+        return Ok(tunnel(request, context));
+    }
+    if context.cors && is_preflight(&request) {
+        return Ok(answer::preflight(&request));
+    }
+    let upgrade = websocket::wanted(&request).then(|| hyper::upgrade::on(&mut request));
+    let from_browser = context.cors && request.headers().contains_key("origin");
+    let (parts, body) = request.into_parts();
+    // HTTP/2 always names the authority; in HTTP/1 only clients of a proxy do.
+    let proxied = parts.version < hyper::Version::HTTP_2 && parts.uri.authority().is_some();
+    let direct = origin.authority.is_none() && !proxied;
+    let collected = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
+    let bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(e) if e.downcast_ref::<http_body_util::LengthLimitError>().is_some() => {
+            return Ok(answer::plain(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n"));
+        }
+        Err(_) => return Err(Cut("the request was cut off")),
+    };
+    let at = Instant::now();
+    let asked = as_request(&parts, bytes, &origin);
+    let player = context.player.clone();
+    let key = upgrade.is_some().then(|| websocket::accept(&parts.headers)).flatten();
+    // Canonical forms of large bodies and reading the session take their time.
+    let decided = tokio::task::spawn_blocking(move || {
+        let canonical = player.canonical(&asked)?;
+        player.decide(&canonical, direct).map(|decision| (decision, canonical))
+    });
+    let (decision, canonical) = match decided.await {
+        Ok(Ok(decided)) => decided,
+        Ok(Err(e)) => {
+            eprintln!("rr-run: failed to {e}");
+            return Ok(answer::failed(&e));
+        }
+        Err(_) => return Err(Cut("the player has stopped")),
+    };
+    let mut response = match (decision, upgrade, key) {
+        (Decision::Serve { exchange, action, .. }, Some(upgrade), Some(key))
+            if exchange.protocol == stream::Protocol::WebSocket =>
+        {
+            let session = websocket::Session { player: context.player.clone(), canonical, direct };
+            websocket::open(session, *exchange, action, upgrade, key, at).await
+        }
+        (Decision::Serve { exchange, action, .. }, ..) => {
+            let timing = context.player.settings().timing;
+            answer::exchange(*exchange, action, timing, at, &parts).await?
+        }
+        (Decision::Fault(action), ..) => answer::fault(action).await?,
+        (Decision::Refuse(report), ..) => answer::refused(&report),
+    };
+    if from_browser {
+        answer::allow_origin(&mut response);
+    }
+    Ok(response)
+}
+
+/// A request as recorded ones are described.
+fn as_request(
+    parts: &hyper::http::request::Parts,
+    bytes: Bytes,
+    origin: &Origin,
+) -> stream::Request {
+    let host = || {
+        let host = parts.headers.get("host")?;
+        Some(String::from_utf8_lossy(host.as_bytes()).into_owned())
+    };
+    let named = parts.uri.authority().map(ToString::to_string);
+    let authority = origin.authority.clone().or(named).or_else(host).unwrap_or_default();
+    let headers = parts.headers.iter().map(|(name, value)| Header {
+        name: Bytes::copy_from_slice(name.as_str().as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    });
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    stream::Request {
+        method: parts.method.to_string(),
+        scheme: parts.uri.scheme_str().unwrap_or(origin.scheme).to_owned(),
+        authority,
+        target: target.to_owned(),
+        headers: headers.collect(),
+        body: stream::Body::held(bytes, Vec::new()),
+        trailers: Vec::new(),
+        started_ns: 0,
+        ended_ns: 0,
+        process: 0,
+        step: 0,
+    }
+}
+
+fn is_preflight(request: &Request<Incoming>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key("access-control-request-method")
+}
+
+/// Answers a CONNECT and serves what comes through the tunnel, as the host that was named.
+fn tunnel(mut request: Request<Incoming>, context: Arc<Context>) -> Response<AnswerBody> {
+    let Some(authority) = request.uri().authority().map(ToString::to_string) else {
+        return answer::plain(StatusCode::BAD_REQUEST, "CONNECT needs a host and a port\n");
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            let origin = Origin { scheme: "http", authority: Some(authority) };
+            http(TokioIo::new(upgraded), context, origin).await;
+        }
+    });
+    Response::new(answer::empty())
+}

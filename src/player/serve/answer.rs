@@ -1,0 +1,188 @@
+//! Answers to single requests.
+
+use std::io;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{Cut, body};
+use crate::error::Error;
+use crate::player::Timing;
+use crate::player::fault::{self, Action};
+use crate::stream::exchange::header;
+use crate::stream::{Direction, End, Exchange, Header};
+
+/// Body of an answer.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Fields that belong to one connection, or that hyper writes itself.
+const OF_THE_CONNECTION: [&str; 7] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "proxy-authenticate",
+];
+
+pub(super) fn empty() -> AnswerBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn full(bytes: impl Into<Bytes>) -> AnswerBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<AnswerBody> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response
+}
+
+/// JSON in the form that the known interfaces give errors, so that clients show it.
+fn error(status: StatusCode, kind: &str, message: &str) -> Response<AnswerBody> {
+    let value = serde_json::json!({
+        "type": "error",
+        "error": { "type": kind, "code": kind, "message": message },
+    });
+    let mut response = Response::new(full(value.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    // The OpenAI and Anthropic libraries obey this: nobody retries for minutes.
+    headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    response
+}
+
+/// The answer to a request that was not recorded.
+pub(super) fn refused(report: &str) -> Response<AnswerBody> {
+    error(StatusCode::BAD_REQUEST, "rr_run_mismatch", report)
+}
+
+/// The answer when the session can't be read.
+pub(super) fn failed(e: &Error) -> Response<AnswerBody> {
+    error(StatusCode::BAD_REQUEST, "rr_run_failed", &format!("failed to {e}"))
+}
+
+/// The answer of a fault.
+pub(super) async fn fault(action: Action) -> Result<Response<AnswerBody>, Cut> {
+    pause(&action).await;
+    match (action.end, action.answer) {
+        (Some(fault::Cut::Hang), _) => std::future::pending().await,
+        (Some(fault::Cut::Reset), _) | (None, None) => Err(Cut("a fault cuts the connection")),
+        (None, Some(answer)) => {
+            let mut response = Response::new(full(answer.body));
+            *response.status_mut() =
+                StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            for (name, value) in &answer.headers {
+                insert(response.headers_mut(), name.as_bytes(), value.as_bytes());
+            }
+            Ok(response)
+        }
+    }
+}
+
+async fn pause(action: &Action) {
+    if action.delay_ms > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(action.delay_ms)).await;
+    }
+}
+
+/// The recorded answer of an exchange to a request that was whole at `at`.
+pub(super) async fn exchange(
+    exchange: Exchange,
+    action: Action,
+    timing: Timing,
+    at: Instant,
+    asked: &Parts,
+) -> Result<Response<AnswerBody>, Cut> {
+    pause(&action).await;
+    let at = at + std::time::Duration::from_millis(action.delay_ms);
+    let asked_ns = exchange.request.ended_ns;
+    let Some(recorded) = exchange.response else {
+        body::sleep_until(at + timing.pause(0, exchange.ended_ns.saturating_sub(asked_ns))).await;
+        return Err(Cut("the recorded answer never came"));
+    };
+    body::sleep_until(at + timing.pause(0, recorded.started_ns.saturating_sub(asked_ns))).await;
+    let mut headers = fields(&recorded.headers);
+    let bodiless = asked.method == Method::HEAD || matches!(recorded.status, 204 | 304);
+    let declared = header(&recorded.headers, "content-length")
+        .and_then(|v| std::str::from_utf8(v).ok()?.trim().parse::<u64>().ok());
+    let whole = match exchange.end {
+        End::Complete => declared.is_none_or(|length| length == recorded.body.len()),
+        // The guest had seen enough: what it read is all there is.
+        End::Closed(Direction::Sent) | End::Reset { by: Direction::Sent, .. } => false,
+        End::Open | End::Closed(_) | End::Reset { .. } | End::Malformed(_) => false,
+    };
+    if whole && !bodiless && declared.is_none() && recorded.body.is_empty() {
+        headers.insert("content-length", HeaderValue::from_static("0"));
+    }
+    let content = if bodiless || (whole && recorded.body.is_empty()) {
+        empty()
+    } else {
+        let plan = body::Plan {
+            body: recorded.body,
+            trailers: fields(&recorded.trailers),
+            at,
+            asked_ns,
+            ended_ns: exchange.ended_ns,
+            timing,
+            whole,
+            pieces_max: action.truncate_after,
+        };
+        body::send(plan)
+    };
+    let mut response = Response::new(content);
+    *response.status_mut() =
+        StatusCode::from_u16(recorded.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// Recorded fields, without those of the connection.
+pub(super) fn fields(recorded: &[Header]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(recorded.len());
+    for field in recorded {
+        let own = OF_THE_CONNECTION.iter().any(|n| field.name.eq_ignore_ascii_case(n.as_bytes()));
+        if !own {
+            insert(&mut headers, &field.name, &field.value);
+        }
+    }
+    headers
+}
+
+fn insert(headers: &mut HeaderMap, name: &[u8], value: &[u8]) {
+    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        headers.append(name, value);
+    }
+}
+
+/// Lets a browser's page of any origin ask what it has announced.
+pub(super) fn preflight<B>(request: &Request<B>) -> Response<AnswerBody> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    allow_origin(&mut response);
+    let asked = |name: &str| request.headers().get(name).cloned();
+    let headers = response.headers_mut();
+    if let Some(method) = asked("access-control-request-method") {
+        headers.insert("access-control-allow-methods", method);
+    }
+    if let Some(names) = asked("access-control-request-headers") {
+        headers.insert("access-control-allow-headers", names);
+    }
+    headers.insert("access-control-max-age", HeaderValue::from_static("600"));
+    response
+}
+
+/// Lets a browser's page of any origin read the answer.
+pub(super) fn allow_origin(response: &mut Response<AnswerBody>) {
+    let headers = response.headers_mut();
+    headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
+    headers.insert("access-control-expose-headers", HeaderValue::from_static("*"));
+}

@@ -1,0 +1,125 @@
+//! Bodies that leave piece by piece, read from the session as they go.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use hyper::HeaderMap;
+
+use super::answer::AnswerBody;
+use crate::player::Timing;
+use crate::stream::Body;
+
+/// Most that is read from the session at a time, bytes: what one answer holds in memory.
+const WINDOW_BYTES: u64 = 32 << 10;
+/// Half the grain of the runtime's timers: on average pieces leave when they should.
+const HALF_GRAIN: Duration = Duration::from_micros(500);
+
+/// What leaves when.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The recorded body.
+    pub(super) body: Body,
+    /// Fields after it.
+    pub(super) trailers: HeaderMap,
+    /// When the request was whole.
+    pub(super) at: Instant,
+    /// The same in the recording, nanoseconds since its start.
+    pub(super) asked_ns: u64,
+    /// When the exchange ended in the recording.
+    pub(super) ended_ns: u64,
+    /// How recorded times are used.
+    pub(super) timing: Timing,
+    /// Whether it ended as it should; else the connection is cut at the end.
+    pub(super) whole: bool,
+    /// Pieces after which the connection is cut.
+    pub(super) pieces_max: Option<usize>,
+}
+
+/// Sleeps until a time; not at all if it has passed.
+pub(super) async fn sleep_until(at: Instant) {
+    let at = at.checked_sub(HALF_GRAIN).unwrap_or(at);
+    if at > Instant::now() {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+/// The body that a plan makes.
+pub(super) fn send(plan: Plan) -> AnswerBody {
+    let (sender, body) = Channel::new(1);
+    tokio::spawn(run(plan, sender));
+    body.boxed_unsync()
+}
+
+async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
+    let Plan { body, trailers, at, asked_ns, ended_ns, timing, whole, pieces_max } = plan;
+    let mut window = Window { body, start: 0, bytes: Bytes::new() };
+    let mut sent: u64 = 0;
+    for index in 0..window.body.chunks.len() {
+        let chunk = window.body.chunks[index];
+        if pieces_max.is_some_and(|max| index >= max) {
+            return sender.abort(cut());
+        }
+        let due = at + timing.pause(index + 1, chunk.time_ns.saturating_sub(asked_ns));
+        // Read before the time has come.
+        let mut piece = match window.next(sent, chunk.end).await {
+            Ok(piece) => piece,
+            Err(e) => return sender.abort(e),
+        };
+        sleep_until(due).await;
+        loop {
+            sent += piece.len() as u64;
+            if !piece.is_empty() && sender.send_data(piece).await.is_err() {
+                return;
+            }
+            if sent >= chunk.end {
+                break;
+            }
+            piece = match window.next(sent, chunk.end).await {
+                Ok(piece) => piece,
+                Err(e) => return sender.abort(e),
+            };
+        }
+    }
+    if !whole {
+        let due = timing.pause(window.body.chunks.len(), ended_ns.saturating_sub(asked_ns));
+        sleep_until(at + due).await;
+        return sender.abort(cut());
+    }
+    if !trailers.is_empty() {
+        let _ = sender.send_trailers(trailers).await;
+    }
+}
+
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "cut as in the recording")
+}
+
+/// A part of the body in memory.
+struct Window {
+    body: Body,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    /// Bytes from `from` to `to`, or fewer if that is far.
+    async fn next(&mut self, from: u64, to: u64) -> io::Result<Bytes> {
+        let end = self.start + self.bytes.len() as u64;
+        if from >= end && from < to {
+            let body = self.body.clone();
+            let read = move || body.read(from..from + WINDOW_BYTES);
+            let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
+            self.bytes = read.map_err(|e| io::Error::other(e.to_string()))?;
+            self.start = from;
+            if self.bytes.is_empty() {
+                return Err(io::Error::other("the body is shorter than its pieces"));
+            }
+        }
+        let end = self.start + self.bytes.len() as u64;
+        let range = (from - self.start) as usize..(to.min(end) - self.start) as usize;
+        Ok(self.bytes.slice(range))
+    }
+}
