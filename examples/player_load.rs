@@ -69,7 +69,8 @@ fn exchange(id: u32, tokens: usize) -> Exchange {
     };
     let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
     for i in 0..tokens as u64 {
-        let delta = serde_json::json!({"choices": [{"delta": {"content": format!("token {i:06} ")}}]});
+        let delta =
+            serde_json::json!({"choices": [{"delta": {"content": format!("token {i:06} ")}}]});
         bytes.extend_from_slice(format!("data: {delta}\n\n").as_bytes());
         chunks.push(Chunk { end: bytes.len() as u64, time_ns: (i + 1) * APART_NS, step: 0 });
     }
@@ -102,7 +103,8 @@ fn index(count: usize) -> Result<()> {
     let made: Vec<Exchange> = (1..=count as u32).map(|id| exchange(id, 0)).collect();
     let asked: Vec<Request> = made.iter().map(|e| e.request.clone()).collect();
     let start = Instant::now();
-    let mut library = Library::load(made.into_iter().map(Ok), Rules::builtin()?, Options::default())?;
+    let mut library =
+        Library::load(made.into_iter().map(Ok), Rules::builtin()?, Options::default())?;
     println!("{count} exchanges loaded in {:.2?}", start.elapsed());
     let mut times = Vec::new();
     for request in &asked {
@@ -129,7 +131,8 @@ async fn serve_one(tokens: usize) -> Result<()> {
     let player = Player::new("load", recordings, Rules::builtin()?, settings)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    Ok(serve::serve(listener, Arc::new(player), serve::Setup::default(), std::future::pending()).await?)
+    Ok(serve::serve(listener, Arc::new(player), serve::Setup::default(), std::future::pending())
+        .await?)
 }
 
 fn streams(streams: usize, tokens: usize) -> Result<()> {

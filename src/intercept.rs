@@ -14,7 +14,7 @@
 //! Where that can't be done (the server's certificate does not verify, it wants one of the
 //! guest's, the guest refuses ours), the guest's own bytes go to the server untouched.
 
-mod certs;
+pub(crate) mod certs;
 mod handover;
 pub(crate) mod journal;
 pub mod plain;

@@ -9,7 +9,6 @@
 //! 5. The answer's pieces leave at their recorded times, read from the session one by one.
 //! 6. A request that was not recorded becomes a [`mismatch`], which names what changed.
 
-pub mod coding;
 pub mod engine;
 pub mod fault;
 pub mod interface;

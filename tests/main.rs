@@ -13,6 +13,7 @@ mod cli;
 mod guests;
 mod harness;
 mod network;
+mod player;
 mod real;
 mod streams;
 mod tidy;

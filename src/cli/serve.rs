@@ -35,6 +35,9 @@ pub(super) struct Serve {
     /// Do not let pages of other origins read the answers
     #[arg(long)]
     no_cors: bool,
+    /// Speak TLS too, on the same port; the certificate to trust is written to this file
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// End when everything recorded was asked for
     #[arg(long)]
     until_done: bool,
@@ -138,12 +141,17 @@ impl Serve {
             .build()
             .map_err(Error::io("start threads"))?;
         runtime.block_on(async {
+            let mut setup = serve::Setup::new(!self.no_cors);
+            if let Some(path) = &self.ca {
+                let pem = setup.with_tls()?;
+                std::fs::write(path, pem).map_err(Error::file("write", path))?;
+            }
             let stop = stop(player.clone(), self.until_done)?;
             let listening = TcpListener::bind(self.listen).await;
             let listener = listening.map_err(Error::io(format!("listen on {}", self.listen)))?;
             let address = listener.local_addr().map_err(Error::io("listen"))?;
             println!("serving {} exchanges on http://{address}", player.len());
-            serve::serve(listener, player.clone(), !self.no_cors, stop).await
+            serve::serve(listener, player.clone(), setup, stop).await
         })?;
         self.playing.finish(&session, &player)
     }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 const NAMES_MAX: usize = 4096;
 
 /// A certificate authority of one session. Its key is nowhere but here.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     /// Key of all certificates that it signs.
     key: KeyPair,
@@ -36,7 +36,7 @@ impl Authority {
     ///
     /// # Errors
     /// The system's, without randomness.
-    pub(super) fn new() -> Result<Authority> {
+    pub(crate) fn new() -> Result<Authority> {
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -49,7 +49,7 @@ impl Authority {
     }
 
     /// Its own certificate, for guests to trust.
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.ca.pem()
     }
 
@@ -63,7 +63,7 @@ impl Authority {
     ///
     /// # Errors
     /// A name that can't stand in a certificate.
-    pub(super) fn server(&self, name: &str, alpn: Option<&[u8]>) -> Result<Arc<ServerConfig>> {
+    pub(crate) fn server(&self, name: &str, alpn: Option<&[u8]>) -> Result<Arc<ServerConfig>> {
         let resolver = SingleCertAndKey::from(self.certificate(name)?);
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Result;
 use crate::stream::exchange::header;
+use crate::stream::http::content;
 use crate::stream::{Header, Request};
 
 /// Header fields that are compared unless the rules name more: those that choose the answer.
@@ -107,7 +108,7 @@ impl Canonical {
             path: decoded_path(path),
             query,
             headers: chosen(&request.headers, more),
-            body: content(&request.headers, &request.body.bytes()?),
+            body: body(request)?,
         })
     }
 
@@ -246,14 +247,20 @@ fn pairs(text: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(text.as_bytes()).into_owned().collect()
 }
 
-fn content(headers: &[Header], bytes: &[u8]) -> Content {
-    if bytes.is_empty() {
-        return Content::Empty;
+fn body(request: &Request) -> Result<Content> {
+    if request.body.is_empty() {
+        return Ok(Content::Empty);
     }
-    let kind = field(headers, "content-type").unwrap_or_default();
-    let essence = media_type(&kind);
-    let bytes = super::coding::decoded(headers, bytes);
-    typed(&kind, &essence, &bytes)
+    let kind = field(&request.headers, "content-type").unwrap_or_default();
+    let mut body = request.body.clone();
+    if header(&request.headers, "content-encoding").is_some() {
+        let content = content::content(&request.headers, &request.body)?;
+        // What can't be decoded is compared as it came.
+        if content.problem.is_none() {
+            body = content.body;
+        }
+    }
+    Ok(typed(&kind, &media_type(&kind), &body.bytes()?))
 }
 
 fn typed(kind: &str, essence: &str, bytes: &[u8]) -> Content {

@@ -7,8 +7,10 @@ mod answer;
 mod body;
 mod websocket;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,12 +25,19 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
 
 use super::{Decision, Player};
 use crate::error::{Error, Result};
+use crate::intercept::certs::Authority;
+use crate::network::{Accepted, Answers};
 use crate::stream::{self, Header};
 use answer::AnswerBody;
 
+/// First byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 22;
 /// Largest body of a request, bytes.
 const REQUEST_BYTES_MAX: usize = 512 << 20;
 /// Longest wait for a request's head, or for a connection's last answers at the end.
@@ -36,20 +45,75 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Most requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 10_000;
 
+/// What serving needs besides a player.
+#[derive(Default)]
+pub struct Setup {
+    /// Whether pages of other origins may read the answers.
+    cors: bool,
+    authority: Option<Authority>,
+}
+
+impl Setup {
+    /// Without TLS; `cors` says whether pages of other origins may read the answers.
+    pub fn new(cors: bool) -> Setup {
+        Setup { cors, authority: None }
+    }
+
+    /// Serves TLS too, on the same port, with certificates of a new authority; its PEM, which
+    /// clients must trust.
+    ///
+    /// # Errors
+    /// The system's, without randomness.
+    pub fn with_tls(&mut self) -> Result<String> {
+        let authority = Authority::new()?;
+        let pem = authority.pem();
+        self.authority = Some(authority);
+        Ok(pem)
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = self.authority.is_some();
+        f.debug_struct("Setup").field("cors", &self.cors).field("tls", &tls).finish()
+    }
+}
+
 /// What connections have in common.
 #[derive(Debug)]
 struct Context {
     player: Arc<Player>,
-    /// Whether browsers of other origins may ask.
-    cors: bool,
+    setup: Setup,
 }
 
 /// How a connection came here.
 #[derive(Clone, Debug)]
 struct Origin {
     scheme: &'static str,
-    /// Host that the client believes to talk to, if the connection tells (CONNECT).
+    /// Host that the client believes to talk to, if that is not the player.
     authority: Option<String>,
+    /// Whether that is a name, rather than an address which the Host field may name.
+    named: bool,
+}
+
+/// Answers the connections of a network replay.
+#[derive(Debug)]
+pub struct Answering(Arc<Context>);
+
+impl Answering {
+    /// Answers from this player.
+    pub fn new(player: Arc<Player>, setup: Setup) -> Answering {
+        Answering(Arc::new(Context { player, setup }))
+    }
+}
+
+impl Answers for Answering {
+    fn answer(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let context = self.0.clone();
+        Box::pin(async move {
+            let _ = connection(accepted.stream, context, Some(accepted.destination)).await;
+        })
+    }
 }
 
 /// Error that cuts a connection.
@@ -64,10 +128,10 @@ struct Cut(&'static str);
 pub async fn serve(
     listener: TcpListener,
     player: Arc<Player>,
-    cors: bool,
+    setup: Setup,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let context = Arc::new(Context { player, cors });
+    let context = Arc::new(Context { player, setup });
     let (running, ended) = watch::channel(());
     tokio::pin!(stop);
     loop {
@@ -80,7 +144,7 @@ pub async fn serve(
                 let (context, running) = (context.clone(), running.subscribe());
                 tokio::spawn(async move {
                     // A client that goes away is no error of the player's.
-                    let _ = connection(socket, context).await;
+                    let _ = connection(socket, context, None).await;
                     drop(running);
                 });
             }
@@ -97,9 +161,52 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(socket: TcpStream, context: Arc<Context>) -> io::Result<()> {
+/// Answers one connection; `destination` is where the client wanted to connect to, if that was
+/// not the player.
+async fn connection(
+    socket: TcpStream,
+    context: Arc<Context>,
+    destination: Option<SocketAddr>,
+) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    http(socket, context, Origin { scheme: "http", authority: None }).await;
+    // A client whose server speaks first waits: nothing recorded is served to it.
+    let mut first = [0];
+    if timeout(PATIENCE, socket.peek(&mut first)).await?? == 0 {
+        return Ok(());
+    }
+    let authority = destination.map(|d| d.to_string());
+    if first[0] == TLS_HANDSHAKE {
+        return secured(socket, context, authority).await;
+    }
+    // The Host field names what the client wants; the address stands in for it.
+    http(socket, context, Origin { scheme: "http", authority, named: false }).await;
+    Ok(())
+}
+
+/// Ends the TLS of a connection, as the server that the client names.
+async fn secured<I>(io: I, context: Arc<Context>, destination: Option<String>) -> io::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(authority) = &context.setup.authority else { return Ok(()) };
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io);
+    let start = timeout(PATIENCE, start).await??;
+    let hello = start.client_hello();
+    let sni = hello.server_name().map(str::to_owned);
+    let h2 = hello.alpn().is_some_and(|mut all| all.any(|protocol| protocol == b"h2"));
+    let alpn = hello.alpn().is_some().then_some(if h2 { &b"h2"[..] } else { b"http/1.1" });
+    let (host, port) = match destination.as_deref().and_then(|d| d.rsplit_once(':')) {
+        Some((host, port)) => {
+            (Some(host.trim_matches(['[', ']']).to_owned()), Some(port.to_owned()))
+        }
+        None => (None, None),
+    };
+    let name = sni.clone().or(host).unwrap_or_else(|| "127.0.0.1".into());
+    let config = authority.server(&name, alpn).map_err(|e| io::Error::other(e.to_string()))?;
+    let stream = timeout(PATIENCE, start.into_stream(config)).await??;
+    let at = port.map(|port| format!("{}:{port}", sni.as_deref().unwrap_or(&name)));
+    let named = at.is_some();
+    http(stream, context, Origin { scheme: "https", authority: at, named }).await;
     Ok(())
 }
 
@@ -128,11 +235,11 @@ async fn answered(
     if request.method() == Method::CONNECT {
         return Ok(tunnel(request, context));
     }
-    if context.cors && is_preflight(&request) {
+    if context.setup.cors && is_preflight(&request) {
         return Ok(answer::preflight(&request));
     }
     let upgrade = websocket::wanted(&request).then(|| hyper::upgrade::on(&mut request));
-    let from_browser = context.cors && request.headers().contains_key("origin");
+    let from_browser = context.setup.cors && request.headers().contains_key("origin");
     let (parts, body) = request.into_parts();
     // HTTP/2 always names the authority; in HTTP/1 only clients of a proxy do.
     let proxied = parts.version < hyper::Version::HTTP_2 && parts.uri.authority().is_some();
@@ -193,7 +300,12 @@ fn as_request(
         Some(String::from_utf8_lossy(host.as_bytes()).into_owned())
     };
     let named = parts.uri.authority().map(ToString::to_string);
-    let authority = origin.authority.clone().or(named).or_else(host).unwrap_or_default();
+    let own = origin.authority.clone();
+    let authority = match origin.named {
+        true => own.or(named).or_else(host),
+        false => named.or_else(host).or(own),
+    };
+    let authority = authority.unwrap_or_default();
     let headers = parts.headers.iter().map(|(name, value)| Header {
         name: Bytes::copy_from_slice(name.as_str().as_bytes()),
         value: Bytes::copy_from_slice(value.as_bytes()),
@@ -227,8 +339,14 @@ fn tunnel(mut request: Request<Incoming>, context: Arc<Context>) -> Response<Ans
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            let origin = Origin { scheme: "http", authority: Some(authority) };
-            http(TokioIo::new(upgraded), context, origin).await;
+            // What a tunnel is for; to port 80 it carries plain HTTP.
+            if authority.ends_with(":80") {
+                let authority = Some(authority);
+                let origin = Origin { scheme: "http", authority, named: true };
+                http(TokioIo::new(upgraded), context, origin).await;
+            } else {
+                let _ = secured(TokioIo::new(upgraded), context, Some(authority)).await;
+            }
         }
     });
     Response::new(answer::empty())

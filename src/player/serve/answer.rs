@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::player::Timing;
 use crate::player::fault::{self, Action};
 use crate::stream::exchange::header;
-use crate::stream::{Direction, End, Exchange, Header};
+use crate::stream::http::content::{self, Content};
+use crate::stream::{End, Exchange, Header, Response as Recorded};
 
 /// Body of an answer.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -105,19 +106,21 @@ pub(super) async fn exchange(
     pause(&action).await;
     let at = at + std::time::Duration::from_millis(action.delay_ms);
     let asked_ns = exchange.request.ended_ns;
-    let Some(recorded) = exchange.response else {
+    let Some(mut recorded) = exchange.response else {
         body::sleep_until(at + timing.pause(0, exchange.ended_ns.saturating_sub(asked_ns))).await;
         return Err(Cut("the recorded answer never came"));
     };
     body::sleep_until(at + timing.pause(0, recorded.started_ns.saturating_sub(asked_ns))).await;
+    if !accepts(asked, &recorded.headers) {
+        recorded = decoded(recorded).await?;
+    }
     let mut headers = fields(&recorded.headers);
     let bodiless = asked.method == Method::HEAD || matches!(recorded.status, 204 | 304);
     let declared = header(&recorded.headers, "content-length")
         .and_then(|v| std::str::from_utf8(v).ok()?.trim().parse::<u64>().ok());
     let whole = match exchange.end {
         End::Complete => declared.is_none_or(|length| length == recorded.body.len()),
-        // The guest had seen enough: what it read is all there is.
-        End::Closed(Direction::Sent) | End::Reset { by: Direction::Sent, .. } => false,
+        // What the guest has read is all there is, even if it was the guest that left.
         End::Open | End::Closed(_) | End::Reset { .. } | End::Malformed(_) => false,
     };
     if whole && !bodiless && declared.is_none() && recorded.body.is_empty() {
@@ -143,6 +146,37 @@ pub(super) async fn exchange(
         StatusCode::from_u16(recorded.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Whether the client takes the content coding that was recorded for another.
+fn accepts(asked: &Parts, recorded: &[Header]) -> bool {
+    let Some(codings) = header(recorded, "content-encoding") else { return true };
+    let codings = String::from_utf8_lossy(codings).to_ascii_lowercase();
+    let taken = asked.headers.get_all("accept-encoding").iter();
+    let taken: Vec<String> =
+        taken.map(|v| String::from_utf8_lossy(v.as_bytes()).to_ascii_lowercase()).collect();
+    let listed = |coding: &str| {
+        let mut all = taken.iter().flat_map(|value| value.split(','));
+        all.any(|one| matches!(one.split(';').next().map(str::trim), Some(c) if c == coding || c == "*"))
+    };
+    codings.split(',').map(str::trim).all(|coding| coding == "identity" || listed(coding))
+}
+
+/// The answer without its content coding, its pieces kept.
+async fn decoded(mut recorded: Recorded) -> Result<Recorded, Cut> {
+    let decoding = tokio::task::spawn_blocking(move || {
+        if let Ok(Content { body, problem: None }) =
+            content::content(&recorded.headers, &recorded.body)
+        {
+            recorded.body = body;
+            recorded.headers.retain(|field| {
+                let named = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
+                !named(b"content-encoding") && !named(b"content-length")
+            });
+        }
+        recorded
+    });
+    decoding.await.map_err(|_| Cut("the player has stopped"))
 }
 
 /// Recorded fields, without those of the connection.

@@ -1,0 +1,193 @@
+//! The player: clients get the recorded answers from `rr-run serve`, with the server stopped.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Case, Output, RR_RUN, Recording, clean_environment, python, run};
+
+/// A running `rr-run serve`.
+struct Player {
+    child: Child,
+    url: String,
+}
+
+impl Player {
+    fn start(session: &Path, args: &[&str]) -> Player {
+        let mut command = Command::new(RR_RUN);
+        clean_environment(&mut command);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(args).arg(session);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rr-run starts");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let url = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+        assert!(url.starts_with("http://"), "{line:?}");
+        Player { child, url }
+    }
+
+    /// Ends it: exit code and stderr.
+    fn stop(self) -> (Option<i32>, String) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        let output = self.child.wait_with_output().expect("it ends");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn bash(script: &str) -> Output {
+    let mut command = Command::new("bash");
+    clean_environment(&mut command);
+    run(command.args(["-c", script]), b"", Duration::from_secs(60))
+}
+
+const CHAT: &str = r#"-d '{"model":"m","stream":true,"messages":[{"role":"user","content":"QUESTION"}]}'"#;
+
+/// A shell function that asks the server at its first argument for a streamed chat.
+fn ask(question: &str) -> String {
+    format!("curl -sSN $1/v1/chat/completions {}", CHAT.replace("QUESTION", question))
+}
+
+/// A recording of these questions, asked one after the other with curl.
+fn recorded(questions: &[&str]) -> Recording {
+    let script: Vec<_> = questions.iter().map(|question| ask(question)).collect();
+    let script = format!("set -- http://127.0.0.1:{{http}}; {}", script.join("; "));
+    Case::bash(&script).server().record().expect("a recording")
+}
+
+fn stdout(recording: &Recording) -> String {
+    String::from_utf8_lossy(&recording.output.stdout).into_owned()
+}
+
+#[test]
+fn curl_gets_the_recorded_streams() {
+    let recording = recorded(&["one", "two", "one"]);
+    for args in [&["--timing", "instant"][..], &["--as", "openai", "--timing", "scale=0.1"]] {
+        let player = Player::start(&recording.session, args);
+        let script = format!("set -- {}; {}; {}; {}", player.url, ask("one"), ask("two"), ask("one"));
+        let output = bash(&script);
+        assert_eq!(output.out(), stdout(&recording), "{output}");
+        let (code, account) = player.stop();
+        assert_eq!(code, Some(0), "{account}");
+        assert!(account.contains("3 requests: 3 exact"), "{account}");
+    }
+}
+
+#[test]
+fn strict_refuses_what_was_not_recorded_and_says_why() {
+    let recording = recorded(&["what is here?"]);
+    let player = Player::start(&recording.session, &["--timing", "instant"]);
+    let asked = ask("what is there?").replace("-sSN", "-sSN -w '%{http_code}'");
+    let output = bash(&format!("set -- {}; {asked}", player.url));
+    assert!(output.out().ends_with("400"), "{output}");
+    assert!(output.out().contains("changed text at /body/messages/0/content"), "{output}");
+    let (code, account) = player.stop();
+    assert_eq!(code, Some(119), "{account}");
+    let mismatches = |args: &[&str]| {
+        let mut command = Command::new(RR_RUN);
+        command.arg("mismatches").args(args).arg(&recording.session);
+        run(&mut command, b"", Duration::from_secs(60))
+    };
+    let shown = mismatches(&[]);
+    assert_eq!(shown.code, Some(119), "{shown}");
+    assert!(shown.out().contains("words: what is [-here-]{+there+}?"), "{shown}");
+    // With the suggested rule kept, the same request is answered.
+    assert!(mismatches(&["--accept"]).out().contains("[[rule]]"));
+    let player = Player::start(&recording.session, &["--timing", "instant"]);
+    let output = bash(&format!("set -- {}; {}", player.url, ask("what is there?")));
+    assert_eq!(output.out(), stdout(&recording), "{output}");
+    let (code, account) = player.stop();
+    assert_eq!(code, Some(0), "{account}");
+    assert!(account.contains("1 by rule") && account.contains("rule prompt: 1"), "{account}");
+}
+
+#[test]
+fn warn_serves_in_sequence() {
+    let recording = recorded(&["one", "two"]);
+    let player = Player::start(&recording.session, &["--mode", "warn", "--timing", "instant"]);
+    let script = format!("set -- {}; {}; {}", player.url, ask("three"), ask("four"));
+    assert_eq!(bash(&script).out(), stdout(&recording));
+    let (code, account) = player.stop();
+    assert_eq!(code, Some(0), "{account}");
+    assert!(account.contains("2 out of sequence"), "{account}");
+}
+
+#[test]
+fn the_packages_of_the_models_work_against_the_player() {
+    let program = format!("{}/tests/programs/models.py", crate::harness::ROOT);
+    let recording = Case::python("models.py")
+        .args(["https://localhost:{https}", "http://127.0.0.1:{http}"])
+        .server()
+        .env("SSL_CERT_FILE", "{ca}")
+        .limit_s(120)
+        .record()
+        .expect("a recording");
+    let player = Player::start(&recording.session, &["--timing", "instant"]);
+    let output = bash(&format!("{} {program} {} {}", python(), player.url, player.url));
+    let (_, account) = player.stop();
+    // Four streams at a time end in any order: what they print is compared as a set.
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> =
+            text.lines().map(|l| l.trim_start_matches(|c: char| c.is_ascii_digit())).collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    assert_eq!(sorted(&output.out()), sorted(&stdout(&recording)), "{account}\n{output}");
+}
+
+#[test]
+fn faults_take_the_place_of_answers() {
+    let recording = recorded(&["one"]);
+    let rules = recording.dir.path().join("faults.toml");
+    std::fs::write(&rules, "[[fault]]\nstatus = 429\nnth = 1\nbody = 'slow down'\n").unwrap();
+    let rules = rules.display().to_string();
+    let player = Player::start(&recording.session, &["--rules", &rules, "--timing", "instant"]);
+    let asked = ask("one").replace("-sSN", "-sSN -w '%{http_code}'");
+    assert_eq!(bash(&format!("set -- {}; {asked}", player.url)).out(), "slow down429");
+    player.stop();
+}
+
+#[test]
+fn tls_and_proxies_are_served() {
+    let recording = recorded(&["one"]);
+    let ca = recording.dir.path().join("player-ca.pem").display().to_string();
+    let player =
+        Player::start(&recording.session, &["--ca", &ca, "--repeat", "--timing", "instant"]);
+    let https = player.url.replace("http:", "https:");
+    for options in ["--http1.1", "--http2"] {
+        let asked = ask("one").replace("-sSN", &format!("-sSN {options} --cacert {ca}"));
+        let output = bash(&format!("set -- {https}; {asked}"));
+        assert_eq!(output.out(), stdout(&recording), "{options}: {output}");
+    }
+    player.stop();
+}
+
+#[test]
+fn bad_input_is_told_apart() {
+    let recording = recorded(&["one"]);
+    let serve = |args: &[&str], session: &Path| {
+        let mut command = Command::new(RR_RUN);
+        command.arg("serve").args(args).arg(session);
+        let output = run(&mut command, b"", Duration::from_secs(60));
+        (output.code, output.err())
+    };
+    let rules = recording.dir.path().join("bad.toml");
+    std::fs::write(&rules, "[[rule]]\nignore = ['x']\n").unwrap();
+    let (code, err) = serve(&["--rules", &rules.display().to_string()], &recording.session);
+    assert_eq!(code, Some(125), "{err}");
+    assert!(err.contains("bad.toml") && err.contains("line 2"), "{err}");
+    let (code, err) = serve(&["--timing", "soon"], &recording.session);
+    assert_eq!(code, Some(125), "{err}");
+    let silent = Case::bash("true").record().expect("a recording");
+    let (code, err) = serve(&[], &silent.session);
+    assert_eq!(code, Some(125), "{err}");
+    assert!(err.contains("no exchanges"), "{err}");
+}
