@@ -43,6 +43,9 @@ pub(super) struct Show {
     /// Calls that failed only
     #[arg(long)]
     failed: bool,
+    /// Show when calls that move bytes had completed: seconds since the recording's start
+    #[arg(long)]
+    times: bool,
     /// Leave out the token's hand-overs and other events that are no calls of the program
     #[arg(long)]
     no_schedule: bool,
@@ -125,7 +128,8 @@ impl Show {
         lines: &mut Lines<'_>,
     ) -> Result<()> {
         let options = decode::Options { string_bytes_max: self.string_limit, ..Default::default() };
-        let id_width = session.manifest().processes.iter().map(|p| p.id.len()).max().unwrap_or(1);
+        let manifest = session.manifest();
+        let id_width = manifest.processes.iter().map(|p| p.id.len()).max().unwrap_or(1);
         let step_width = process.events.max(1).to_string().len();
         let mut events = session.events(process)?;
         if filter.first_step() > 0 {
@@ -143,15 +147,20 @@ impl Show {
             if !filter.takes(event.step, &event.record) {
                 continue;
             }
+            let time_ns = event.time_ns().map(|t| t.saturating_sub(manifest.started_mono_ns));
             let line = if self.json {
                 let mut value = decode::json(&event.record);
+                if let Some(time_ns) = time_ns.filter(|_| manifest.started_mono_ns != 0) {
+                    value["time_ns"] = time_ns.into();
+                }
                 value["process"] = process.id.as_str().into();
                 value["step"] = event.step.into();
                 value.to_string()
             } else {
                 let (id, step, thread) = (&process.id, event.step, event.record.header.thread);
                 let text = decode::record(&event.record, &options);
-                format!("{id:<id_width$} {step:>step_width$} t{thread:<2} {text}")
+                let time = if self.times { seconds(time_ns) } else { String::new() };
+                format!("{id:<id_width$} {step:>step_width$} t{thread:<2} {time}{text}")
             };
             lines.event(line)?;
             if lines.left == 0 {
@@ -177,6 +186,14 @@ impl Show {
             lines.remark(format!("{id:<id_width$} {step:>step_width$} --- {why} ---"))?;
         }
         ended
+    }
+}
+
+/// A time as a column of its own, blank if it was not noted.
+fn seconds(time_ns: Option<u64>) -> String {
+    match time_ns {
+        Some(ns) => format!("{:>12.6} ", ns as f64 / 1e9),
+        None => format!("{:>12} ", ""),
     }
 }
 

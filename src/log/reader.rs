@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use log_format::record::{HEADER_BYTES, Header, Malformed, Record};
+use log_format::record::{HEADER_BYTES, Header, Kind, Malformed, Record};
 
 use super::frames::{FrameAt, Frames};
 use super::map::ArenaMap;
@@ -21,6 +21,17 @@ pub struct Event<'a> {
     pub bytes: &'a [u8],
     /// Where they start in the process's log.
     pub offset: u64,
+}
+
+impl Event<'_> {
+    /// When it had happened by CLOCK_MONOTONIC, nanoseconds, where that was noted: see
+    /// [`log_format::record::extra::TIME`].
+    pub fn time_ns(&self) -> Option<u64> {
+        match self.record.header.kind {
+            Kind::Call | Kind::Start => self.record.call().ok()?.time_ns(),
+            _ => None,
+        }
+    }
 }
 
 /// Where a part of a process's log stands in its files.

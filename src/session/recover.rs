@@ -132,12 +132,33 @@ fn so_far(dir: &Path, mut manifest: Manifest) -> Result<Manifest> {
             process.parent_key = start.parent_key;
             process.ordinal = start.ordinal;
         }
-        process.id = format!("{key:016x}");
         if key == ROOT_KEY {
-            process.id = "1".into();
             process.argv = manifest.program.argv.clone();
         }
         manifest.processes.push(process);
     }
+    let places: HashMap<u64, (u64, u32)> =
+        manifest.processes.iter().map(|p| (p.key, (p.parent_key, p.ordinal))).collect();
+    manifest.processes.sort_by_cached_key(|p| place(p.key, &places));
+    for process in &mut manifest.processes {
+        process.id = match place(process.key, &places) {
+            Some(place) => place.iter().map(u32::to_string).collect::<Vec<_>>().join("."),
+            None => format!("{:016x}", process.key),
+        };
+    }
     Ok(manifest)
+}
+
+/// Ordinals from the root down, if all of a process's ancestors are known.
+fn place(key: u64, places: &HashMap<u64, (u64, u32)>) -> Option<Vec<u32>> {
+    let mut place = Vec::new();
+    let mut at = key;
+    while at != ROOT_KEY {
+        let (parent, ordinal) = places.get(&at).filter(|_| place.len() < places.len())?;
+        place.push(*ordinal);
+        at = *parent;
+    }
+    place.push(1);
+    place.reverse();
+    Some(place)
 }

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use log_format::record::{Dir, Kind, extra};
+use log_format::record::Kind;
 
 use super::Connection;
 use super::assemble::{Assembler, At, Sink};
 use super::fds::Table;
 use crate::error::{Error, Result};
 use crate::log::Events;
-use crate::log::reader::{Event, FramePlace};
+use crate::log::reader::FramePlace;
 use crate::session::{Process, Session, Status};
 
 /// What was read.
@@ -116,7 +116,7 @@ impl<'a> Merge<'a> {
                 self.ended(index, sink);
                 return Ok(());
             };
-            if let Some(time_ns) = time_of(&event) {
+            if let Some(time_ns) = event.time_ns() {
                 if self.base_ns == 0 {
                     self.base_ns = time_ns;
                 }
@@ -182,17 +182,5 @@ impl<'a> Merge<'a> {
             self.merged.tails.insert(key, tail);
         }
         reader.events.close();
-    }
-}
-
-/// When an event happened, where that was noted.
-fn time_of(event: &Event<'_>) -> Option<u64> {
-    match event.record.header.kind {
-        Kind::Call => event.record.call().ok()?.time_ns(),
-        Kind::Start => {
-            let bytes = event.record.call().ok()?.buf(extra::TIME, Dir::Extra)?.bytes;
-            bytes.first_chunk().map(|b| u64::from_le_bytes(*b))
-        }
-        _ => None,
     }
 }
