@@ -1,6 +1,8 @@
 //! What a session says of its connections, against what the server says it sent.
 
+mod aimock;
 mod curl;
+mod models;
 
 use std::fmt::Write as _;
 use std::path::Path;

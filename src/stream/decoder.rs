@@ -219,8 +219,8 @@ impl CallDecoder {
             return;
         }
         // What is no JSON ([DONE], say) is taken as a text.
-        let json = serde_json::from_slice(frame.data)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(frame.data).into_owned()));
+        let json = parsed(frame.data)
+            .unwrap_or_else(|| Value::String(String::from_utf8_lossy(frame.data).into_owned()));
         let event = Event { kind: frame.kind, name: frame.name, json: &json };
         if self.dialect.is_none()
             && let Some(dialect) = dialect::of_event(&event)
@@ -383,6 +383,43 @@ impl CallDecoder {
     }
 }
 
+/// A JSON value. Halves of surrogate pairs, which services written in JavaScript send where they
+/// cut a text, become U+FFFD.
+pub(super) fn parsed(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice(bytes).ok().or_else(|| {
+        let text = String::from_utf8_lossy(bytes);
+        serde_json::from_str(&without_halves(&text)).ok()
+    })
+}
+
+/// A JSON text with every half of a surrogate pair replaced.
+fn without_halves(text: &str) -> String {
+    /// The code unit of an escape that this begins with.
+    fn unit(text: &str) -> Option<u16> {
+        u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let len = match (unit(rest), rest.get(6..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push('\u{fffd}');
+                rest = &rest[6..];
+                continue;
+            }
+            (Some(_), _) => 6,
+            // An escaped backslash, too, is one escape.
+            (None, _) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&rest[..len]);
+        rest = &rest[len..];
+    }
+    out + rest
+}
+
 /// The error that a refusing answer's body tells.
 fn told(json: &Value, status: u16) -> CallError {
     let inner = json.get("error").or_else(|| json[0].get("error")).unwrap_or(json);
@@ -416,5 +453,21 @@ fn head(request: &Request) -> Head<'_> {
         authority: &request.authority,
         target: &request.target,
         headers: &request.headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_surrogate_pairs_do_not_make_an_event_unreadable() {
+        let json = parsed(br#"{"a":"x\ud83d","b":"\ude00y","c":"\\ud83d \ud83d\ude00 \u00e9"}"#);
+        let json = json.expect("it parses");
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!((text("a"), text("b")), ("x\u{fffd}".into(), "\u{fffd}y".into()));
+        assert_eq!(text("c"), "\\ud83d \u{1f600} \u{e9}");
+        assert_eq!(parsed(b"{"), None);
+        assert_eq!(without_halves("\\"), "\\");
     }
 }

@@ -16,7 +16,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server that keeps its files in `dir`, a git repository `project` among them.
+    /// Starts a server that keeps its files in `dir`: a git repository `project`, and `llm.log`,
+    /// what it sent as a model.
     ///
     /// # Errors
     /// If it can't be started, or git fails.
@@ -29,6 +30,8 @@ impl Server {
             .arg(&ca)
             .arg("--git-root")
             .arg(&repositories)
+            .arg("--log")
+            .arg(dir.join("llm.log"))
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()?;

@@ -9,6 +9,7 @@ use super::values::tool;
 use super::values::{arguments, blob, index, list, other, string, strings, text, text_part};
 use super::{Delta, Dialect, Event, Head};
 use crate::stream::call::{Api, CallError, InputMessage, LlmRequest, Part, Tool, ToolCall, Usage};
+use crate::stream::decoder::parsed;
 use crate::stream::framing::FrameKind;
 use crate::stream::token::TokenKind;
 
@@ -92,7 +93,7 @@ impl Dialect for Bedrock {
                     let (id, name) = (string(call, "toolUseId"), string(call, "name"));
                     let arguments = String::new();
                     out.push(Delta::ToolCall { output: 0, key, id, name, arguments });
-                } else {
+                } else if json["start"]["image"].is_object() {
                     out.push(Delta::Part { output: 0, part: other(&json["start"]) });
                 }
             }
@@ -106,7 +107,8 @@ impl Dialect for Bedrock {
                 out.push(Delta::Done);
             }
             "chunk" => return chunk(json, out),
-            _ => return false,
+            // Without the wrapping, as some gateways send it.
+            _ => return Anthropic.event(event, out),
         }
         true
     }
@@ -178,13 +180,13 @@ fn delta(delta: &Value, key: Option<u64>, out: &mut Vec<Delta>) -> bool {
     true
 }
 
-/// A piece of what InvokeModel passes on: the model's own event, in base64.
+/// A piece of what InvokeModel passes on: the model's own event, in base64 (or as it is, as some
+/// gateways send it).
 fn chunk(json: &Value, out: &mut Vec<Delta>) -> bool {
     let bytes = json["bytes"].as_str().and_then(|text| STANDARD.decode(text).ok());
-    let Some(inner) = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) else {
-        return false;
-    };
-    Anthropic.event(&Event { kind: FrameKind::Data, name: "", json: &inner }, out)
+    let inner = bytes.and_then(|bytes| parsed(&bytes));
+    let json = inner.as_ref().unwrap_or(json);
+    Anthropic.event(&Event { kind: FrameKind::Data, name: "", json }, out)
 }
 
 fn offered(entry: &Value) -> Tool {
