@@ -20,6 +20,8 @@ use super::token::{StreamToken, TokenKind};
 
 /// Outputs and parts of one answer that are kept apart: their numbers come from outside.
 const OUTPUTS_MAX: usize = 1024;
+/// So many bytes that are no white space tell the framing, or that there is none.
+const TELLING: usize = 8;
 /// Bytes of a broken-off event that are quoted.
 const QUOTED_BYTES: usize = 80;
 
@@ -39,6 +41,8 @@ pub struct CallDecoder {
     framer: Option<Framer>,
     /// What was answered so far can't be framed: it is no event stream or JSON.
     opaque: bool,
+    /// First bytes of an answer whose type does not name its framing.
+    first: Vec<u8>,
     usage: Map<String, Value>,
     /// Parts of tool calls that go on: output, the dialect's key, place among the parts.
     keys: Vec<(u32, u64, usize)>,
@@ -87,6 +91,7 @@ impl CallDecoder {
             request: (kept, Value::Null),
             framer: None,
             opaque: false,
+            first: Vec::new(),
             usage: Map::new(),
             keys: Vec::new(),
             done: false,
@@ -130,14 +135,15 @@ impl CallDecoder {
         if bytes.is_empty() || self.opaque {
             return;
         }
-        let mut framer =
-            match self.framer.take().or_else(|| Framing::of_bytes(bytes).map(Framer::new)) {
-                Some(framer) => framer,
-                None => {
-                    self.opaque = true;
-                    return;
-                }
-            };
+        if self.framer.is_none() {
+            // The type says nothing: the first bytes may.
+            self.first.extend_from_slice(bytes);
+            self.framer = Framing::of_bytes(&self.first).map(Framer::new);
+            self.opaque = self.framer.is_none() && self.first.trim_ascii_start().len() >= TELLING;
+        }
+        let Some(mut framer) = self.framer.take() else { return };
+        let first = std::mem::take(&mut self.first);
+        let bytes = if first.is_empty() { bytes } else { &first };
         framer.push(bytes, |frame| self.frame(frame));
         self.call.streamed = framer.streams();
         self.framer = Some(framer);
