@@ -3,7 +3,9 @@
 mod bad;
 mod commands;
 mod damage;
+mod hermetic;
 mod kills;
+mod unusable;
 
 use std::path::Path;
 use std::process::Command;

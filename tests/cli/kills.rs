@@ -1,11 +1,16 @@
-//! kill -9 at random moments: what had completed is readable.
+//! kill -9 at random moments: what is left is the beginning of what an undisturbed run leaves.
+//!
+//! `RR_TEST_LOOPS=100` kills that often.
 
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{command, place, rr_run};
+use serde_json::Value;
+
+use super::{command, place, rr_run, works};
 use crate::harness::c_program;
 
 /// Whom to kill.
@@ -16,6 +21,48 @@ enum Victim {
     Both,
 }
 
+/// Lines that the program writes: more than it gets to before the last moment of a kill.
+const LINES: &str = "4000";
+/// The last moment of a kill, microseconds after the start.
+const KILL_US_MAX: u64 = 400_000;
+
+/// Records the program; always the same run.
+fn recording(dir: &Path) -> Command {
+    // Compiled once: its identity is in the log.
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| c_program("counted").display().to_string());
+    command(dir, &["record", "--seed", "7", "--", program, LINES])
+}
+
+/// All events, but for what differs from run to run: times, and the pids in the first one.
+fn events(dir: &Path) -> Vec<Value> {
+    let show = works(&rr_run(dir, &["show", "--json"]));
+    let events = show.lines().filter_map(|line| {
+        let mut event: Value = serde_json::from_str(line).expect("an event is JSON");
+        // The last line may say how the log ends.
+        let kind = event.get("kind")?;
+        if kind == "start" {
+            event["text"] = Value::Null;
+        }
+        if let Some(buffers) = event.get_mut("buffers").and_then(Value::as_array_mut) {
+            buffers.retain(|buffer| buffer["extra"] != "time" && buffer["extra"] != "start");
+        }
+        Some(event)
+    });
+    events.collect()
+}
+
+/// What an undisturbed run leaves.
+fn undisturbed() -> &'static [Value] {
+    static EVENTS: OnceLock<Vec<Value>> = OnceLock::new();
+    EVENTS.get_or_init(|| {
+        let dir = place();
+        let status = recording(dir.path()).stdout(Stdio::null()).status();
+        assert!(status.expect("rr-run starts").success());
+        events(dir.path())
+    })
+}
+
 /// Pids of the children of a process.
 fn children(pid: u32) -> Vec<String> {
     let path = format!("/proc/{pid}/task/{pid}/children");
@@ -24,23 +71,15 @@ fn children(pid: u32) -> Vec<String> {
 }
 
 /// What the log says the guest has written to its stdout.
-fn written(dir: &Path) -> String {
-    let show = rr_run(dir, &["show", "--json", "--call", "write"]);
-    assert_eq!(show.code, Some(0), "{show}");
-    let mut text = String::new();
-    for line in show.out().lines() {
-        let event: serde_json::Value = serde_json::from_str(line).expect("an event is JSON");
-        if event["args"][0]["value"] == 1 {
-            text += event["buffers"][0]["text"].as_str().unwrap_or_default();
-        }
-    }
-    text
+fn written(events: &[Value]) -> String {
+    let writes = events.iter().filter(|event| event["name"] == "write");
+    writes.filter_map(|event| event["buffers"][0]["text"].as_str()).collect()
 }
 
-fn kill_at(victim: Victim, after: Duration) {
+/// Kills once; how many events were left.
+fn kill_at(victim: Victim, after: Duration) -> usize {
     let dir = place();
-    let program = c_program("steady").display().to_string();
-    let mut child = command(dir.path(), &["--record", &program])
+    let mut child = recording(dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -56,9 +95,11 @@ fn kill_at(victim: Victim, after: Duration) {
     if !pids.is_empty() {
         let _ = Command::new("kill").arg("-9").args(&pids).status();
     }
-    // A guest whose host was killed goes on unrecorded: it is not waited for.
-    std::thread::sleep(Duration::from_millis(100));
-    let _ = Command::new("kill").arg("-9").args(&guest).stderr(Stdio::null()).status();
+    if matches!(victim, Victim::Host) {
+        // The guest goes on unrecorded: it is not waited for.
+        std::thread::sleep(Duration::from_millis(50));
+        let _ = Command::new("kill").arg("-9").args(&guest).stderr(Stdio::null()).status();
+    }
     let mut out = Vec::new();
     child.stdout.take().expect("it is a pipe").read_to_end(&mut out).expect("it can be read");
     child.wait().expect("rr-run can be waited for");
@@ -68,10 +109,17 @@ fn kill_at(victim: Victim, after: Duration) {
     if verify.err().contains("failed to find a session") {
         // rr-run was killed before it had written what the session is: the guest had not begun.
         assert!(out.is_empty(), "{what}: no session, but output");
-        return;
+        return 0;
     }
     assert!([Some(0), Some(121)].contains(&verify.code), "{what}: {verify}");
-    let logged = written(dir.path());
+    let left = events(dir.path());
+    let whole = undisturbed();
+    let differs = left.iter().zip(whole).position(|(a, b)| a != b);
+    if let Some(at) = differs {
+        panic!("{what}: event {at} of {}:\n{}\n{}", left.len(), left[at], whole[at]);
+    }
+    assert!(left.len() <= whole.len(), "{what}: {} events", left.len());
+    let logged = written(&left);
     // The host alone killed: the guest wrote on without a log.
     assert!(out.starts_with(&logged) || logged.starts_with(&out), "{what}:\n{out}\n---\n{logged}");
     if !matches!(victim, Victim::Host) {
@@ -79,13 +127,14 @@ fn kill_at(victim: Victim, after: Duration) {
         let apart = out.lines().count().abs_diff(logged.lines().count());
         assert!(apart <= 1, "{what}: {apart} lines apart:\n{out}\n---\n{logged}");
     }
+    left.len()
 }
 
 fn kills(victim: Victim) {
     let count: u64 = std::env::var("RR_TEST_LOOPS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
-    for _ in 0..count {
-        kill_at(victim, Duration::from_micros(fastrand::u64(0..250_000)));
-    }
+    let moment = |_| Duration::from_micros(fastrand::u64(0..KILL_US_MAX));
+    let left: Vec<usize> = (0..count).map(moment).map(|after| kill_at(victim, after)).collect();
+    println!("events left, of {}: {left:?}", undisturbed().len());
 }
 
 #[test]
