@@ -2,6 +2,7 @@
 
 pub mod elf;
 pub mod environment;
+pub mod opens;
 pub mod setup;
 pub mod shim;
 pub mod spawn;

@@ -3,6 +3,7 @@
 pub mod divergence;
 pub mod files;
 pub mod gdb;
+mod loader;
 pub mod stack;
 
 use std::ffi::OsString;
@@ -22,7 +23,7 @@ use divergence::{Report, What};
 
 use crate::error::{Error, Result};
 use crate::launch::spawn::{Recorded, Signals, Spawn, raise_file_limit, spawn, turn_aslr_off};
-use crate::launch::{environment, setup, shim};
+use crate::launch::{environment, opens, setup, shim};
 use crate::log::feed::Feed;
 use crate::log::map::{ArenaMap, ring, wait};
 use crate::log::output::Output;
@@ -145,6 +146,10 @@ impl<'a> Run<'a> {
         // gdb gets the terminal's signals itself.
         let forward = replaying.gdb.is_some();
         let signals = Signals::take(forward, move || ring(&bell.header().doorbell))?;
+        // gdb itself starts the guest that it looks at.
+        let answers = loader::Answers::new(session, &files_dir);
+        let answers = answers.filter(|_| replaying.gdb.is_none());
+        let (asked, opens) = answers.is_some().then(opens::channel).transpose()?.unzip();
         let strings = start.argv.into_iter().map(environment::c_string);
         let env = environment::guest(&manifest.program.env, &start.filename, &shim, &arena_path)?;
         let start = Spawn {
@@ -152,12 +157,17 @@ impl<'a> Run<'a> {
             argv: strings.collect::<Result<_>>()?,
             env,
             rlimits: rlimits(manifest),
-            replay: Some(Recorded { cwd: cwd.to_owned(), umask: manifest.program.umask }),
+            replay: Some(Recorded { cwd: cwd.to_owned(), umask: manifest.program.umask, opens }),
         };
         let root = match &replaying.gdb {
             Some(arguments) => gdb::start(&start, scratch.path(), options.trap_tsc, arguments)?,
             None => spawn(&start, &signals)?,
         };
+        if let (Some(answers), Some(asked)) = (answers, asked) {
+            // The child has a copy of its end.
+            drop(start);
+            loader::serve(answers, &asked)?;
+        }
         ring_at_end(root, arena.clone())?;
         Ok(Run {
             session,

@@ -5,6 +5,7 @@ mod commands;
 mod damage;
 mod hermetic;
 mod kills;
+mod libraries;
 mod unusable;
 
 use std::path::Path;

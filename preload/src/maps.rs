@@ -37,6 +37,8 @@ pub struct Mapped<'a> {
     pub path: &'a [u8],
     /// False for further parts of the file mapped before.
     pub first: bool,
+    /// First address.
+    pub start: u64,
     /// Addresses of a part that can be executed.
     pub code: Option<(u64, u64)>,
 }
@@ -84,7 +86,8 @@ pub fn read(special: &mut [Map; MAPS_MAX], mut file: impl FnMut(Mapped<'_>)) -> 
                     let rights = text.iter().position(|b| *b == b' ').unwrap_or(0);
                     let executable = text.get(rights + 3) == Some(&b'x');
                     let code = if executable { range(text) } else { None };
-                    file(Mapped { path: name, first, code });
+                    let start = range(text).map_or(0, |(start, _)| start);
+                    file(Mapped { path: name, first, start, code });
                     continue;
                 }
                 let kind = match name {

@@ -318,7 +318,7 @@ fn record_start(t: &mut Thread, loaded: bool) {
         let scratch = &mut t.scratch;
         let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
         maps::read(&mut special, |file| {
-            let path = file.path;
+            let (path, start) = (file.path, file.start);
             if !file.first || is_shim(path) {
                 return;
             }
@@ -334,11 +334,19 @@ fn record_start(t: &mut Thread, loaded: bool) {
                 let file = files::identify(fd as u64, 0);
                 sys!(libc::SYS_close, fd);
                 let bytes = file.bytes();
+                let kept = file.id.flags & files::kept::COPY != 0;
+                let name = if kept { loaded_as(start) } else { None };
+                let len = bytes.len() + name.map_or(0, |name| 1 + name.len());
                 if let (Some(to), Some(end)) =
-                    (scratch.get_mut(used..used + bytes.len()), ends.get_mut(count))
+                    (scratch.get_mut(used..used + len), ends.get_mut(count))
                 {
-                    to.copy_from_slice(bytes);
-                    used += bytes.len();
+                    let (identity, rest) = to.split_at_mut(bytes.len());
+                    identity.copy_from_slice(bytes);
+                    if let (Some(name), Some((nul, to))) = (name, rest.split_first_mut()) {
+                        *nul = 0;
+                        to.copy_from_slice(name);
+                    }
+                    used += len;
                     *end = used;
                     count += 1;
                 }
@@ -383,6 +391,43 @@ fn stack_start() -> u64 {
         asm!("mov {}, [rip + __libc_stack_end@GOTPCREL]", out(reg) at, options(nostack));
         if at.is_null() { 0 } else { *at }
     }
+}
+
+/// The name by which the loader opened the library that is mapped at `start`, from the list that it
+/// keeps for debuggers.
+fn loaded_as(start: u64) -> Option<&'static [u8]> {
+    /// The head of `struct link_map`.
+    #[repr(C)]
+    struct Link {
+        bias: u64,
+        name: *const u8,
+        dynamic: u64,
+        next: *const Link,
+    }
+    let debug: *const u64;
+    // SAFETY: a weak symbol: null where the loader has none. The loader does not change its list
+    // while constructors run, and its names are NUL-terminated.
+    unsafe {
+        asm!(
+            ".weak _r_debug",
+            "mov {}, [rip + _r_debug@GOTPCREL]",
+            out(reg) debug, options(nostack)
+        );
+        if debug.is_null() {
+            return None;
+        }
+        // r_version, r_map.
+        let mut link = *debug.add(1) as *const Link;
+        while !link.is_null() {
+            let Link { bias, name, next, .. } = *link;
+            if bias == start && !name.is_null() {
+                let name = core::ffi::CStr::from_ptr(name.cast()).to_bytes();
+                return (!name.is_empty()).then_some(name);
+            }
+            link = next;
+        }
+    }
+    None
 }
 
 fn replay_start(t: &mut Thread, loaded: bool) {

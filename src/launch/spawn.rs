@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -40,6 +41,8 @@ pub struct Recorded {
     pub cwd: PathBuf,
     /// File mode creation mask.
     pub umask: u32,
+    /// Where to send the descriptor by which this process answers the loader's opens.
+    pub opens: Option<OwnedFd>,
 }
 
 /// Lets this process write files as large as an arena, whatever `ulimit -f` says for the guest;
@@ -93,6 +96,8 @@ pub fn spawn(spawn: &Spawn, signals: &Signals) -> Result<Pid> {
     let (argv, envp) = (pointers(&spawn.argv), pointers(&spawn.env));
     let (argv_at, envp_at) = (argv.as_ptr() as usize, envp.as_ptr() as usize);
     let filename_at = spawn.filename.as_ptr() as usize;
+    let opens = spawn.replay.as_ref().and_then(|recorded| recorded.opens.as_ref());
+    let opens = opens.map(AsRawFd::as_raw_fd);
     let umask = spawn.replay.as_ref().map(|recorded| recorded.umask);
     let rlimits = spawn.rlimits.clone();
     let replay = spawn.replay.is_some();
@@ -117,6 +122,10 @@ pub fn spawn(spawn: &Spawn, signals: &Signals) -> Result<Pid> {
             let _ = setrlimit(*resource, *soft, *hard);
         }
         signals.restore();
+        if let Some(socket) = opens {
+            // SAFETY: the parent keeps its end open until this child has executed.
+            super::opens::intercept(unsafe { BorrowedFd::borrow_raw(socket) });
+        }
         // SAFETY: the three addresses are those of NUL-terminated strings and NULL-terminated
         // arrays that the parent keeps alive while it waits for this child to execute; the child
         // has a copy of that memory.

@@ -1,6 +1,7 @@
 //! The host's side of recording: moves full slots from the arena into the session.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -92,8 +93,12 @@ impl Collected {
 
 fn take_files(files: &mut BTreeMap<u64, SeenFile>, scan: &mut Scan) {
     for (identity, file) in scan.files.drain() {
-        let flags = file.id.flags;
-        files.entry(identity).or_insert(file).id.flags |= flags;
+        match files.entry(identity) {
+            Entry::Occupied(known) => known.into_mut().merge(file),
+            Entry::Vacant(place) => {
+                place.insert(file);
+            }
+        }
     }
 }
 

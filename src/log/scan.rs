@@ -1,6 +1,7 @@
 //! What the manifest says of a process, gathered from its log while it passes by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use log_format::record::{self, Dir, FILE_ID_BYTES, FileId, Header, Kind, Record, extra, note};
 
@@ -63,6 +64,16 @@ pub struct SeenFile {
     pub id: FileId,
     /// Its path.
     pub path: Vec<u8>,
+    /// Names by which the loader opened it before the shim was there.
+    pub names: BTreeSet<Vec<u8>>,
+}
+
+impl SeenFile {
+    /// Adds what another mention of the same file says.
+    pub fn merge(&mut self, other: SeenFile) {
+        self.id.flags |= other.id.flags;
+        self.names.extend(other.names);
+    }
 }
 
 /// Who a process is.
@@ -263,9 +274,15 @@ impl Scan {
 
     fn file(&mut self, bytes: &[u8]) {
         let Some((id, path)) = file_id(bytes) else { return };
-        let seen =
-            self.files.entry(id.identity).or_insert_with(|| SeenFile { id, path: path.to_vec() });
-        seen.id.flags |= id.flags;
+        let name = bytes.get(FILE_ID_BYTES + path.len() + 1..).filter(|name| !name.is_empty());
+        let names = name.map(<[u8]>::to_vec).into_iter().collect();
+        let seen = SeenFile { id, path: path.to_vec(), names };
+        match self.files.entry(id.identity) {
+            Entry::Occupied(known) => known.into_mut().merge(seen),
+            Entry::Vacant(place) => {
+                place.insert(seen);
+            }
+        }
     }
 }
 

@@ -183,6 +183,7 @@ fn files(manifest: &mut Manifest, session: &Path, seen: BTreeMap<u64, SeenFile>)
                 blake3,
                 kept: is_kept,
                 executed: id.flags & EXECUTED != 0,
+                names: file.names.into_iter().map(ByteText).collect(),
             }
         })
         .collect();

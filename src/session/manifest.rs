@@ -308,6 +308,9 @@ pub struct File {
     pub kept: bool,
     /// It was executed (not only mapped).
     pub executed: bool,
+    /// Names by which the loader opened it, where a replay could need them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<ByteText>,
     /// It belongs to the system (under /usr, /lib ... and owned by root).
     pub system: bool,
 }

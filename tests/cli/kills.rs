@@ -2,7 +2,7 @@
 //!
 //! `RR_TEST_LOOPS=100` kills that often.
 
-use std::io::Read;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -70,6 +70,12 @@ fn children(pid: u32) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Whether a process has ended and not been waited for.
+fn is_zombie(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
 /// What the log says the guest has written to its stdout.
 fn written(events: &[Value]) -> String {
     let writes = events.iter().filter(|event| event["name"] == "write");
@@ -79,11 +85,11 @@ fn written(events: &[Value]) -> String {
 /// Kills once; how many events were left.
 fn kill_at(victim: Victim, after: Duration) -> usize {
     let dir = place();
-    let mut child = recording(dir.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("rr-run starts");
+    // A file takes all that is written at once; a pipe would hold the guest up.
+    let stdout = dir.path().join("stdout");
+    let file = File::create(&stdout).expect("a file can be made");
+    let mut child =
+        recording(dir.path()).stdout(file).stderr(Stdio::null()).spawn().expect("rr-run starts");
     std::thread::sleep(after);
     let mut pids = children(child.id());
     let guest = pids.clone();
@@ -100,10 +106,14 @@ fn kill_at(victim: Victim, after: Duration) -> usize {
         std::thread::sleep(Duration::from_millis(50));
         let _ = Command::new("kill").arg("-9").args(&guest).stderr(Stdio::null()).status();
     }
-    let mut out = Vec::new();
-    child.stdout.take().expect("it is a pipe").read_to_end(&mut out).expect("it can be read");
     child.wait().expect("rr-run can be waited for");
-    let out = String::from_utf8_lossy(&out).into_owned();
+    // Where both are killed, the guest may end after rr-run has.
+    for pid in &guest {
+        while Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let out = std::fs::read_to_string(&stdout).expect("it can be read");
     let what = format!("{victim:?} killed after {after:?}");
     let verify = rr_run(dir.path(), &["verify"]);
     if verify.err().contains("failed to find a session") {

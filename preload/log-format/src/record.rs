@@ -188,7 +188,8 @@ pub const BUF_INDIRECT: u16 = 1;
 /// Flag of a buffer: it holds raw memory with padding or pointers; shown, not compared.
 pub const BUF_NOT_COMPARED: u16 = 2;
 
-/// Fixed part of a file's identity, followed by its path (no NUL).
+/// Fixed part of a file's identity, followed by its path; for a library that the loader had mapped
+/// before the shim was there and that was kept, NUL and the name by which it was opened follow.
 ///
 /// `identity` is [`file_identity`] of the rest and names the kept copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
