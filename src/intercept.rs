@@ -32,11 +32,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::log_format::record::plain as kinds;
-use rustls::ClientConfig;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use certs::Authority;
+use certs::{Authority, Servers};
 use handover::{Asked, Pairs, Sockets};
 use journal::Journal;
 use plain::Opened;
@@ -109,7 +108,7 @@ struct Shared {
     journal: Arc<Journal>,
     sockets: Sockets,
     /// How the host talks to servers; made when the first one is needed.
-    client: OnceLock<std::result::Result<ClientConfig, String>>,
+    servers: OnceLock<std::result::Result<Servers, String>>,
     bundles: Vec<PathBuf>,
     mode: TlsMode,
     /// Destinations that are left alone, by name and port, and why.
@@ -122,8 +121,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn client(&self) -> std::result::Result<ClientConfig, String> {
-        self.client.get_or_init(|| certs::client(&self.bundles).map_err(|e| e.to_string())).clone()
+    fn servers(&self) -> std::result::Result<&Servers, String> {
+        let made = || Servers::new(&self.bundles).map_err(|e| e.to_string());
+        self.servers.get_or_init(made).as_ref().map_err(Clone::clone)
     }
 
     /// Waits for the end of recording.
@@ -176,7 +176,7 @@ impl Interception {
             authority,
             journal: Arc::new(Journal::new(arena.clone())),
             sockets: Sockets::new(arena.clone()),
-            client: OnceLock::new(),
+            servers: OnceLock::new(),
             bundles: trust.users,
             mode,
             left_alone: Mutex::default(),

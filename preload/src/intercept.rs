@@ -5,7 +5,9 @@
 //! A connection that can't be passed on stays as it is, and a note says why.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
+use core::sync::atomic::Ordering;
 use log_format::handover::reply;
+
 use log_format::handover::{HELLO_BYTES_MAX, REPLY_BYTES, REQUEST_BYTES, Request, is_client_hello};
 use log_format::record::note;
 use log_format::table::Memory;
@@ -24,7 +26,7 @@ const CONTROL_BYTES: usize = 24;
 /// Before a call that may send a ClientHello: hands its connection to the host.
 pub fn before(t: &mut Thread, nr: u64, args: &[u64; 6]) {
     let path = &arena::header().tls.socket_path;
-    if path[0].load(core::sync::atomic::Ordering::Relaxed) == 0 || !t.process().logging {
+    if path[0].load(Ordering::Relaxed) == 0 || !t.process().logging {
         return;
     }
     let Some((at, len)) = first_bytes(nr, args) else { return };
@@ -40,6 +42,35 @@ pub fn before(t: &mut Thread, nr: u64, args: &[u64; 6]) {
         && !why.is_empty()
     {
         record::note(t, note::TLS_OPAQUE, why);
+    }
+}
+
+/// Where a file is opened to be read that the host has a stand-in for (a bundle of certificates):
+/// opens that one.
+pub fn stand_in(nr: u64, args: &[u64; 6], real: &mut [u64; 6]) {
+    const OTHER_FLAGS: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_DIRECTORY | libc::O_PATH;
+    let (path, flags) = match nr as i64 {
+        libc::SYS_open => (0, args[1]),
+        libc::SYS_openat => (1, args[2]),
+        _ => return,
+    };
+    let all = &arena::header().tls.stand_ins;
+    if flags as i32 & OTHER_FLAGS != libc::O_RDONLY || all[0].ending[0].load(Ordering::Relaxed) == 0
+    {
+        return;
+    }
+    let Some(at) = real.get_mut(path) else { return };
+    let len = u64::from(Guest.string_len(*at, 4096).unwrap_or(0));
+    for one in all {
+        let (mut ending, mut name) = ([0u8; 128], [0u8; 128]);
+        let used = arena::string(&one.ending, &mut ending);
+        let (Some(ending), Some(name)) = (ending.get(..used), name.get_mut(..used)) else { return };
+        let from = len.checked_sub(used as u64).map(|start| *at + start);
+        if used > 0 && from.is_some_and(|from| Guest.read(from, name)) && name == ending {
+            // The arena is mapped in the guest: the name can be read where it stands.
+            *at = one.file.as_ptr() as u64;
+            return;
+        }
     }
 }
 
@@ -63,8 +94,8 @@ fn hand_over(t: &mut Thread, fd: u64, hello_at: u64, hello_len: u64) -> Result<(
     }
     let process = t.process();
     let request = Request {
-        process: process.entry().key.load(core::sync::atomic::Ordering::Relaxed),
-        step: process.steps.load(core::sync::atomic::Ordering::Relaxed),
+        process: process.entry().key.load(Ordering::Relaxed),
+        step: process.steps.load(Ordering::Relaxed),
         fd: fd as i32,
         hello_len: hello_len.min(HELLO_BYTES_MAX as u64) as u32,
     };

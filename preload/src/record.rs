@@ -37,6 +37,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let mut mask = [0u64; 3];
     masks::before(t, nr, &mut real, &mut mask);
     clamp(nr, &mut real);
+    intercept::stand_in(nr, args, &mut real);
     let network = p.mode == Mode::Network;
     if network && let Some(ret) = calls::instead(t, nr, &mut real) {
         return ret;

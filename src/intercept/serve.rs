@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
 use super::Shared;
+use super::certs::names;
 use super::handover::Hello;
 use super::plain::{Closed, Ended, Opened};
 use super::pump::{Log, Prefixed, abort, pump};
@@ -103,24 +104,25 @@ async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()>
         () = gone(&guest) => return Ok(()),
     };
     let guest = Prefixed { read: head, at: 0, tcp: guest };
-    let server = match met {
-        Ok(server) => server,
+    let (server, names) = match met {
+        Ok(met) => met,
         Err(reason) => return splice(shared, sending, number, opened, guest, reason).await,
     };
     let (_, session) = server.get_ref();
     let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
     opened.alpn = alpn.as_deref().map(|p| String::from_utf8_lossy(p).into_owned());
     opened.version = session.protocol_version().and_then(|v| v.as_str()).map(str::to_owned);
-    let config = shared.authority.server(&name, alpn.as_deref()).map_err(io::Error::other)?;
+    let config = shared.authority.server(names, alpn.as_deref()).map_err(io::Error::other)?;
     let accepted = TlsAcceptor::from(config).accept(guest).await;
     let mut guest = match accepted {
         Ok(guest) => guest,
         Err(e) => {
-            let port = opened.peer.port();
-            if refuses(&e) {
-                shared.leave_from_now_on(&name, port, REFUSED);
-            }
-            opened.opaque = Some(format!("TLS with the program failed: {}", said(&e)));
+            opened.opaque = Some(if refuses(&e) {
+                shared.leave_from_now_on(&name, opened.peer.port(), REFUSED);
+                REFUSED.to_owned()
+            } else {
+                format!("TLS with the program failed: {}", said(&e))
+            });
             shared.journal.add_json(plain::OPENED, number, &opened);
             return Ok(());
         }
@@ -145,15 +147,17 @@ async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()>
 /// Why a destination is left alone once a guest has refused the session's certificate.
 const REFUSED: &str = "the program refuses the session's certificate";
 
-/// TLS with the server, as the guest asked for it; why the guest has to do it itself.
+/// TLS with the server, as the guest asked for it, and the server's names; why the guest has to do
+/// it itself.
 async fn meet(
     shared: &Shared,
     name: &str,
     hello: &Hello,
     upstream: TcpStream,
-) -> Result<client::TlsStream<TcpStream>, String> {
+) -> Result<(client::TlsStream<TcpStream>, Vec<String>), String> {
     let asked = Arc::new(Asked::default());
-    let mut config = shared.client().map_err(|e| e.to_string())?;
+    let servers = shared.servers()?;
+    let (mut config, verifier) = servers.client(hello.sni.is_some()).map_err(|e| e.to_string())?;
     config.alpn_protocols.clone_from(&hello.alpn);
     config.client_auth_cert_resolver = asked.clone();
     config.enable_sni = hello.sni.is_some();
@@ -162,7 +166,10 @@ async fn meet(
     if asked.0.load(Ordering::Acquire) {
         return Err("the server asks for a certificate of the program".into());
     }
-    connected.map_err(|e| format!("TLS with the server failed: {}", said(&e)))
+    let stream = connected.map_err(|e| format!("TLS with the server failed: {}", said(&e)))?;
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
+    let names = names(name, verifier.by_name.load(Ordering::Acquire), certificate);
+    Ok((stream, names))
 }
 
 /// Waits until the guest has given up its connection.
