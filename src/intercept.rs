@@ -299,7 +299,14 @@ fn take(
         shared.sockets.leave(entry);
         return Err(e);
     }
-    let taken = Taken { number, guest: host, upstream: asked.upstream, hello, opened };
+    let taken = Taken {
+        number,
+        guest: host,
+        upstream: asked.upstream,
+        hello,
+        used: asked.request.used,
+        opened,
+    };
     let (ours, sending) = (shared.clone(), Sending::new(shared.clone()));
     runtime.spawn(async move {
         serve(sending, taken).await;

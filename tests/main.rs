@@ -5,6 +5,7 @@
 //! * `cli`: rr-run's own commands, and bad input.
 //! * `streams`: what sessions say of their connections.
 //! * `tidy`: the house rules as tests.
+//! * `tls`: TLS connections that the host takes over.
 //!
 //! Every guest is run natively, recorded, and replayed in an empty network namespace with its
 //! server stopped and its working directory gone: see [`harness`].
@@ -17,3 +18,4 @@ mod player;
 mod real;
 mod streams;
 mod tidy;
+mod tls;

@@ -21,11 +21,8 @@ impl Player {
         let mut command = Command::new(RR_RUN);
         clean_environment(&mut command);
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(args).arg(session);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("rr-run starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rr-run starts");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
@@ -49,7 +46,8 @@ fn bash(script: &str) -> Output {
     run(command.args(["-c", script]), b"", Duration::from_secs(60))
 }
 
-const CHAT: &str = r#"-d '{"model":"m","stream":true,"messages":[{"role":"user","content":"QUESTION"}]}'"#;
+const CHAT: &str =
+    r#"-d '{"model":"m","stream":true,"messages":[{"role":"user","content":"QUESTION"}]}'"#;
 
 /// A shell function that asks the server at its first argument for a streamed chat.
 fn ask(question: &str) -> String {
@@ -72,7 +70,8 @@ fn curl_gets_the_recorded_streams() {
     let recording = recorded(&["one", "two", "one"]);
     for args in [&["--timing", "instant"][..], &["--as", "openai", "--timing", "scale=0.1"]] {
         let player = Player::start(&recording.session, args);
-        let script = format!("set -- {}; {}; {}; {}", player.url, ask("one"), ask("two"), ask("one"));
+        let script =
+            format!("set -- {}; {}; {}; {}", player.url, ask("one"), ask("two"), ask("one"));
         let output = bash(&script);
         assert_eq!(output.out(), stdout(&recording), "{output}");
         let (code, account) = player.stop();

@@ -89,15 +89,14 @@ fn first_bytes(nr: u64, args: &[u64; 6]) -> Option<(u64, u64)> {
 
 /// Passes the connection on; why not, or nothing if it is none that could be.
 fn hand_over(t: &mut Thread, fd: u64, hello_at: u64, hello_len: u64) -> Result<(), &'static [u8]> {
-    if !is_fresh_tcp(fd)? {
-        return Ok(());
-    }
+    let Some(used) = is_fresh_tcp(fd)? else { return Ok(()) };
     let process = t.process();
     let request = Request {
         process: process.entry().key.load(Ordering::Relaxed),
         step: process.steps.load(Ordering::Relaxed),
         fd: fd as i32,
         hello_len: hello_len.min(HELLO_BYTES_MAX as u64) as u32,
+        used,
     };
     // First what can fail without a trace.
     let holders = Holders::of(fd)?;
@@ -124,19 +123,23 @@ pub fn option(fd: u64, level: i32, name: i32) -> Option<i32> {
     (ret == 0).then_some(value)
 }
 
-/// Whether `fd` is an internet stream that is connected, and not to the host.
+/// For an internet stream that is connected, and not to the host: whether the server has sent
+/// something on it.
 ///
 /// # Errors
 /// Why a TCP connection can't be passed on.
-fn is_fresh_tcp(fd: u64) -> Result<bool, &'static [u8]> {
+fn is_fresh_tcp(fd: u64) -> Result<Option<bool>, &'static [u8]> {
     const ESTABLISHED: u8 = 1;
+    /// Where `struct tcp_info` has tcpi_bytes_received, and its end.
+    const RECEIVED_AT: usize = 128;
+    const INFO_BYTES: usize = RECEIVED_AT + 8;
     let family = option(fd, libc::SOL_SOCKET, libc::SO_DOMAIN);
     if option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) != Some(libc::IPPROTO_TCP)
         || !matches!(family, Some(libc::AF_INET | libc::AF_INET6))
     {
-        return Ok(false);
+        return Ok(None);
     }
-    let (mut info, mut len) = ([0u8; 8], 8u32);
+    let (mut info, mut len) = ([0u8; INFO_BYTES], INFO_BYTES as u32);
     let mut waiting = 0i32;
     // SAFETY: own buffers.
     unsafe {
@@ -146,12 +149,13 @@ fn is_fresh_tcp(fd: u64) -> Result<bool, &'static [u8]> {
     }
     if info[0] != ESTABLISHED || crate::sockets::entry_of(fd).is_some() {
         // Not connected yet (the guest tries again), or passed on already (a second hello).
-        return Ok(false);
+        return Ok(None);
     }
     if waiting != 0 {
         return Err(b"the server had sent something before the TLS handshake began");
     }
-    Ok(true)
+    let received = info.get(RECEIVED_AT..).unwrap_or(&[]);
+    Ok(Some(received.iter().any(|byte| *byte != 0)))
 }
 
 /// A connection to the host's socket.

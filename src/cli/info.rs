@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::report::out::{self, stdout, written};
 use crate::report::tree::{Node, draw};
 use crate::report::units::{self, bytes, count};
-use crate::session::manifest::{Entropy, Time};
+use crate::session::manifest::{Entropy, Time, TlsMode};
 use crate::session::{Manifest, Session};
 
 /// Calls named in the summary.
@@ -160,6 +160,7 @@ fn render(session: &Session, seen: Option<&Seen>, all: bool) -> String {
     }
     counts(&mut page, manifest, seen);
     files(&mut page, manifest, all);
+    tls(&mut page, manifest);
     if all {
         page.line("environment", join(&program.env));
         let limit = |n: Option<u64>| n.map_or("unlimited".into(), |n| n.to_string());
@@ -206,6 +207,21 @@ fn options(page: &mut Page, manifest: &Manifest) {
         page.line("addresses", "randomised: a process replay may not be exact");
     }
     page.line("format", format!("{} (rr-run {})", manifest.format, manifest.rr_run));
+}
+
+fn tls(page: &mut Page, manifest: &Manifest) {
+    let tls = &manifest.tls;
+    if manifest.options.tls == TlsMode::Passive || tls.log.events == 0 {
+        return;
+    }
+    let size = bytes(tls.log.bytes);
+    let mut text = format!("{} connections with their plaintext, {size}", tls.intercepted);
+    for o in &tls.opaque {
+        let times =
+            if o.connections > 1 { format!(" ({} times)", o.connections) } else { String::new() };
+        let _ = write!(text, "\n{}:{} stayed ciphertext: {}{times}", o.host, o.port, o.reason);
+    }
+    page.line("tls", text);
 }
 
 fn counts(page: &mut Page, manifest: &Manifest, seen: Option<&Seen>) {

@@ -29,6 +29,8 @@ pub(super) struct Taken {
     /// The guest's own connection.
     pub(super) upstream: StdTcpStream,
     pub(super) hello: Hello,
+    /// Bytes had passed before the ClientHello: a new connection is no substitute.
+    pub(super) used: bool,
     pub(super) opened: Opened,
 }
 
@@ -86,7 +88,7 @@ pub(super) async fn serve(sending: Sending, taken: Taken) {
 }
 
 async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()> {
-    let Taken { number, guest, upstream, hello, mut opened } = taken;
+    let Taken { number, guest, upstream, hello, used, mut opened } = taken;
     guest.set_nonblocking(true)?;
     upstream.set_nonblocking(true)?;
     let mut guest = TcpStream::from_std(guest)?;
@@ -106,6 +108,13 @@ async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()>
     let guest = Prefixed { read: head, at: 0, tcp: guest };
     let (server, names) = match met {
         Ok(met) => met,
+        Err(reason) if used => {
+            shared.leave_from_now_on(&name, opened.peer.port(), &reason);
+            opened.opaque = Some(reason);
+            shared.journal.add_json(plain::OPENED, number, &opened);
+            abort(&guest.tcp);
+            return Ok(());
+        }
         Err(reason) => return splice(shared, sending, number, opened, guest, reason).await,
     };
     let (_, session) = server.get_ref();

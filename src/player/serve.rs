@@ -202,7 +202,8 @@ where
         None => (None, None),
     };
     let name = sni.clone().or(host).unwrap_or_else(|| "127.0.0.1".into());
-    let config = authority.server(&name, alpn).map_err(|e| io::Error::other(e.to_string()))?;
+    let config =
+        authority.server(vec![name.clone()], alpn).map_err(|e| io::Error::other(e.to_string()))?;
     let stream = timeout(PATIENCE, start.into_stream(config)).await??;
     let at = port.map(|port| format!("{}:{port}", sni.as_deref().unwrap_or(&name)));
     let named = at.is_some();

@@ -2,7 +2,7 @@
 //! [`crate::arena::TlsHeader`] names.
 //!
 //! ```text
-//! shim -> host   Request (32 bytes) and the beginning of the ClientHello, with the descriptor of
+//! shim -> host   Request (40 bytes) and the beginning of the ClientHello, with the descriptor of
 //!                the guest's socket
 //! host -> shim   Reply (8 bytes), with the descriptor of a socket to put in its place, if any
 //! ```
@@ -10,7 +10,7 @@
 /// First word of a request.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RRRUNTLS");
 /// Bytes of a request before the ClientHello.
-pub const REQUEST_BYTES: usize = 32;
+pub const REQUEST_BYTES: usize = 40;
 /// Most bytes of the ClientHello that are sent along.
 pub const HELLO_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reply.
@@ -27,17 +27,20 @@ pub struct Request {
     pub fd: i32,
     /// Bytes of the ClientHello that follow.
     pub hello_len: u32,
+    /// Whether bytes had passed on the connection before.
+    pub used: bool,
 }
 
 impl Request {
     /// The request as it is sent.
-    pub const fn to_words(self) -> [u64; 4] {
-        [MAGIC, self.process, self.step, self.fd as u32 as u64 | (self.hello_len as u64) << 32]
+    pub const fn to_words(self) -> [u64; REQUEST_BYTES / 8] {
+        let last = self.fd as u32 as u64 | (self.hello_len as u64) << 32;
+        [MAGIC, self.process, self.step, last, self.used as u64]
     }
 
     /// Reads a request; none if it is not one.
     pub fn from_bytes(bytes: &[u8; REQUEST_BYTES]) -> Option<Request> {
-        let mut words = [0u64; 4];
+        let mut words = [0u64; REQUEST_BYTES / 8];
         for (word, part) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
             *word = u64::from_le_bytes(*part);
         }
@@ -47,6 +50,7 @@ impl Request {
             step: words[2],
             fd: words[3] as u32 as i32,
             hello_len,
+            used: words[4] != 0,
         })
     }
 }
