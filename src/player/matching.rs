@@ -252,7 +252,8 @@ impl Library {
         Some(entry as u32)
     }
 
-    /// The recorded entry that is most like a request: at the same endpoint if there is one,
+    /// The recorded entry that is most like a request: of the same operation (the endpoint, or
+    /// the same method and last part of the path elsewhere),
     /// with the longest common beginning of the conversation, then with the most equal members;
     /// of equals, one that was not served.
     pub fn nearest(&self, request: &Canonical, host: Host) -> Option<u32> {
@@ -263,15 +264,20 @@ impl Library {
         if candidates.is_empty() {
             candidates = (0..self.entries.len() as u32).collect();
         }
+        let operation = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        let asked = operation(&request.path);
         let place = |entry: &Entry| {
             let at = &self.endpoints[entry.endpoint as usize];
-            let same_end = at.path.rsplit('/').next() == request.path.rsplit('/').next();
-            (at.path == request.path, same_end, at.method == request.method)
+            let alike = at.method == request.method && operation(&at.path) == asked;
+            alike.then_some(at.path == request.path)
         };
-        candidates.into_iter().rev().max_by_key(|i| {
-            let entry = &self.entries[*i as usize];
-            (place(entry), entry.sketch.likeness(&sketch), entry.served == 0)
-        })
+        let ranked = candidates.into_iter().rev().filter_map(|i| {
+            let entry = self.entries.get(i as usize)?;
+            let rank = (place(entry)?, entry.sketch.likeness(&sketch), entry.served == 0);
+            Some((rank, i))
+        });
+        // The first of equals, since they come last to first.
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, i)| i)
     }
 
     /// An entry.

@@ -64,6 +64,8 @@ fn the_nearest_has_the_longest_common_beginning() {
     assert_eq!(library.nearest(&chat(&["z"]), Host::Same), Some(0));
     let mut other = chat(&["a"]);
     other.path = "/elsewhere".into();
+    assert_eq!(library.nearest(&other, Host::Same), None);
+    other.path = "/proxy/chat/completions".into();
     assert!(library.nearest(&other, Host::Same).is_some());
     assert_eq!(library.next_in_sequence(&chat(&["z"]), Host::Same), Some(0));
     assert_eq!(library.next_in_sequence(&other, Host::Same), None);
