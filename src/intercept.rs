@@ -20,7 +20,7 @@ pub(crate) mod journal;
 pub mod plain;
 mod pump;
 mod serve;
-mod trust;
+pub(crate) mod trust;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

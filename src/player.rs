@@ -15,6 +15,7 @@ pub mod interface;
 pub mod key;
 pub mod matching;
 pub mod mismatch;
+pub mod network;
 pub mod recorded;
 pub mod report;
 pub mod rules;

@@ -97,7 +97,7 @@ fn strict_refuses_what_was_not_recorded_and_says_why() {
     };
     let shown = mismatches(&[]);
     assert_eq!(shown.code, Some(119), "{shown}");
-    assert!(shown.out().contains("words: what is [-here-]{+there+}?"), "{shown}");
+    assert!(shown.out().contains("words: what is [-here?-]{+there?+}"), "{shown}");
     // With the suggested rule kept, the same request is answered.
     assert!(mismatches(&["--accept"]).out().contains("[[rule]]"));
     let player = Player::start(&recording.session, &["--timing", "instant"]);
@@ -189,4 +189,48 @@ fn bad_input_is_told_apart() {
     let (code, err) = serve(&[], &silent.session);
     assert_eq!(code, Some(125), "{err}");
     assert!(err.contains("no exchanges"), "{err}");
+}
+
+/// Runs `rr-run replay --network`, the server being stopped.
+fn network_replay(recording: &Recording, args: &[&str]) -> Output {
+    let mut command = Command::new(RR_RUN);
+    clean_environment(&mut command);
+    command.args(["replay", "--network", "--timing", "instant"]).arg(&recording.session).args(args);
+    run(&mut command, b"", Duration::from_secs(120))
+}
+
+#[test]
+fn a_network_replay_runs_programs_against_the_recording() {
+    let recording = recorded(&["one", "two"]);
+    let output = network_replay(&recording, &[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(output.out(), stdout(&recording), "{output}");
+    // Another program, one of whose questions was not recorded.
+    let http = recorded_url(&recording);
+    let script = format!("set -- {http}; {}; {}", ask("two"), ask("three"));
+    let output = network_replay(&recording, &["--", "bash", "-c", &script]);
+    assert_eq!(output.code, Some(119), "{output}");
+    assert!(output.out().contains("rr_run_mismatch"), "{output}");
+    assert!(output.err().contains("changed text"), "{output}");
+}
+
+#[test]
+fn a_network_replay_ends_tls() {
+    let script = "curl -sS https://localhost:{https}/v1/chat/completions -d '{\"model\":\"m\"}'";
+    let recording = Case::bash(script)
+        .server()
+        .env("CURL_CA_BUNDLE", "{ca}")
+        .env("SSL_CERT_FILE", "{ca}")
+        .record()
+        .expect("a recording");
+    let output = network_replay(&recording, &[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(output.out(), stdout(&recording), "{output}");
+}
+
+/// The server's base URL in a recording of [`recorded`]: it stands in the recorded command.
+fn recorded_url(recording: &Recording) -> String {
+    let manifest = std::fs::read_to_string(recording.session.join("manifest.json")).unwrap();
+    let at = manifest.find("http://127.0.0.1:").expect("a URL");
+    manifest[at..].chars().take_while(|c| *c != ';').collect()
 }

@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::StoreArgs;
+use super::serve::Playing;
 use crate::error::Result;
+use crate::player::network::{self, Live};
 use crate::replay::gdb::exec_guest;
 use crate::replay::{Replaying, replay};
+use crate::session::Session;
 
 /// Run a session's program again from its log alone.
 #[derive(Debug, clap::Args)]
@@ -22,11 +26,22 @@ pub(super) struct Replay {
     /// Argument for gdb, for example --gdb-arg=-ex --gdb-arg='break main'
     #[arg(long, value_name = "ARG", requires = "gdb", allow_hyphen_values = true)]
     gdb_arg: Vec<OsString>,
-    /// Write the report of a divergence as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Run the program live, with its network answered from the session
+    #[arg(long, conflicts_with_all = ["until", "gdb"])]
+    network: bool,
+    /// With --network: real time, rather than the recorded one
+    #[arg(long, requires = "network")]
+    live_clock: bool,
+    /// With --network: real randomness, rather than the recorded one
+    #[arg(long, requires = "network")]
+    live_entropy: bool,
+    #[command(flatten)]
+    playing: Playing,
     /// Name or directory of the session [default: the latest]
     session: Option<OsString>,
+    /// With --network: program and arguments in place of the recorded ones
+    #[arg(last = true, requires = "network")]
+    program: Vec<OsString>,
 }
 
 impl Replay {
@@ -36,12 +51,33 @@ impl Replay {
     /// The session is unusable, or the replay differs from it.
     pub(super) fn run(self) -> Result<u8> {
         let session = self.store.store()?.open(self.session.as_deref())?;
+        if self.network {
+            return self.replay_network(&session);
+        }
         let replaying = Replaying {
             until_step: self.until.unwrap_or(0),
-            json: self.json,
+            json: self.playing.json,
             gdb: self.gdb.then_some(self.gdb_arg),
         };
         replay(&session, &replaying)
+    }
+
+    /// Runs the program with the network of the session: its exit code, or an error if in strict
+    /// mode its requests were others.
+    fn replay_network(self, session: &Session) -> Result<u8> {
+        let player = Arc::new(self.playing.player(session, None)?);
+        let live = Live {
+            command: (!self.program.is_empty()).then_some(self.program),
+            clock: self.live_clock,
+            entropy: self.live_entropy,
+        };
+        let outcome = network::replay(session, player.clone(), live)?;
+        for (name, known) in &outcome.lookups {
+            if !known {
+                eprintln!("rr-run: the name {name} was not recorded");
+            }
+        }
+        self.playing.finish(session, &player).map(|_| outcome.code)
     }
 }
 

@@ -62,9 +62,9 @@ pub(super) struct Playing {
     /// Serve the answers to a request again from the first when all were served
     #[arg(long)]
     repeat: bool,
-    /// Write the account as JSON
+    /// Write the account (of a process replay: the report of a divergence) as JSON
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub(super) json: Option<PathBuf>,
     /// Write the account as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,

@@ -48,7 +48,7 @@ const VARIABLES: [Variable; 10] = [
 ];
 
 /// What a guest is given.
-pub(super) struct Trust {
+pub(crate) struct Trust {
     /// Files that it opens under other names: ending of the name, and the file.
     pub(super) stand_ins: Vec<(&'static str, PathBuf)>,
     /// Bundles that the user's variables name.
@@ -89,7 +89,7 @@ impl Bundles<'_> {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn give(
+pub(crate) fn give(
     authority: &Authority,
     dir: &Path,
     cwd: &Path,

@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,9 @@ use tokio_rustls::rustls::server::Acceptor;
 use super::{Decision, Player};
 use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
+use crate::intercept::trust;
 use crate::network::{Accepted, Answers};
+use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
 
@@ -69,6 +72,19 @@ impl Setup {
         let pem = authority.pem();
         self.authority = Some(authority);
         Ok(pem)
+    }
+
+    /// Serves TLS too, and writes bundles to `dir` that make a program with this environment
+    /// trust it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn with_trust(&mut self, dir: &Path, env: &mut Vec<ByteText>) -> Result<()> {
+        let authority = Authority::new()?;
+        let cwd = std::env::current_dir().map_err(Error::io("find the working directory"))?;
+        trust::give(&authority, dir, &cwd, env)?;
+        self.authority = Some(authority);
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ fn the_change_and_a_rule_are_named() {
     };
     let (cause, mismatch) = change(&|new| new["messages"][1]["content"] = "what is there?".into());
     assert_eq!(cause, Cause::Prompt("/body/messages/1/content".into()));
-    assert_eq!(mismatch.words, ["what is [-here-]{+there+}?"]);
+    assert_eq!(mismatch.words, ["what is [-here?-]{+there?+}"]);
     assert!(mismatch.diff.contains("-        \"content\": \"what is here?\""), "{}", mismatch.diff);
     let (cause, mismatch) = change(&|new| {
         new["messages"][0]["content"] = "It is 2026-11-24 11:00:00. Be brief.".into();
