@@ -13,7 +13,7 @@
 
 pub mod body;
 pub mod call;
-mod calls;
+pub(crate) mod calls;
 pub mod capture;
 pub mod connection;
 pub mod decoder;

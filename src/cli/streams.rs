@@ -5,6 +5,8 @@ mod play;
 mod raw;
 mod stats;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 
@@ -95,7 +97,10 @@ impl Streams {
             if self.json {
                 out::json(out, &json!({ "exchange": page::head_json(&exchange), "call": call }))?;
             } else {
-                let text = page::page(&session, &exchange, call)?;
+                let key = exchange.request.process;
+                let process = session.manifest().processes.iter().find(|p| p.key == key);
+                let process = process.map_or_else(|| format!("{key:x}"), |p| p.id.clone());
+                let text = page::page(&process, &exchange, call)?;
                 out.write_all(text.as_bytes()).map_err(written)?;
             }
             Ok(0)

@@ -94,4 +94,4 @@ fn request(message: &Message) -> Option<Value> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

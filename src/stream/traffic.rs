@@ -80,7 +80,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(exchange: &Exchange, messages: u64) -> Summary {
+    pub(crate) fn of(exchange: &Exchange, messages: u64) -> Summary {
         let Exchange { request, response, .. } = exchange;
         let answer = response.as_ref();
         let content_type = answer.and_then(|r| header(&r.headers, "content-type"));

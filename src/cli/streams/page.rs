@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::report::units::{self, clip, count};
-use crate::session::Session;
 use crate::stream::call::{CallEnd, InputMessage, Part, Usage};
 use crate::stream::exchange::{End, Exchange, Header};
 use crate::stream::http::content;
@@ -19,21 +18,14 @@ const BODY_BYTES: usize = 4096;
 /// Characters of a JSON value that are shown.
 const VALUE_CHARS: usize = 2000;
 
-/// The page of an exchange, and of the call it is.
+/// The page of an exchange by this process, and of the call it is.
 ///
 /// # Errors
 /// A body can't be read.
-pub(super) fn page(
-    session: &Session,
-    exchange: &Exchange,
-    call: Option<&LlmCall>,
-) -> Result<String> {
-    let request = &exchange.request;
-    let process = session.manifest().processes.iter().find(|p| p.key == request.process);
-    let process = process.map_or_else(|| format!("{:x}", request.process), |p| p.id.clone());
+pub(super) fn page(process: &str, exchange: &Exchange, call: Option<&LlmCall>) -> Result<String> {
     Ok(match call {
-        Some(call) => head(exchange, &process, Some(call)) + &call_page(call),
-        None => head(exchange, &process, None) + &plain(exchange)?,
+        Some(call) => head(exchange, process, Some(call)) + &call_page(call),
+        None => head(exchange, process, None) + &plain(exchange)?,
     })
 }
 

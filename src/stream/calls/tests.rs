@@ -26,7 +26,7 @@ fn body<B: AsRef<[u8]>>(pieces: &[(B, u64)]) -> Body {
 }
 
 /// A request at 100 ms, and an answer of these pieces at their times.
-pub(in crate::stream) fn exchange<B: AsRef<[u8]>>(
+pub(crate) fn exchange<B: AsRef<[u8]>>(
     target: &str,
     request: Value,
     content_type: &str,
@@ -183,7 +183,7 @@ fn named(kind: &str, mut data: Value) -> String {
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
-pub(in crate::stream) fn anthropic_stream() -> String {
+pub(crate) fn anthropic_stream() -> String {
     let start = json!({ "message": { "id": "msg", "model": "claude-1", "content": [],
         "usage": { "input_tokens": 5, "cache_read_input_tokens": 10, "output_tokens": 1 } } });
     let block = |index: u32, block: Value| {
