@@ -16,7 +16,12 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     match build(&root, &out) {
         Ok(shim) => println!("cargo::rustc-env=RR_RUN_SHIM={}", shim.display()),
-        Err(why) => println!("cargo::error=failed to build the shim: {why}"),
+        Err(why) => {
+            // A directive ends with its line: each line of the compiler's message is one.
+            for line in format!("failed to build the shim: {why}").lines() {
+                println!("cargo::error={line}");
+            }
+        }
     }
 }
 
