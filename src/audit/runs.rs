@@ -72,6 +72,8 @@ fn record_one(store: &Store, plan: &Plan, name: &str, messages: &mut File) -> Re
         .arg("-o")
         .arg(store.dir())
         .args(["--name", name, "--seed", &plan.seed])
+        // The certificates of two sessions differ.
+        .args(["--tls", "passive"])
         .args(&plan.options)
         .arg("--")
         .args(&plan.command)
