@@ -18,6 +18,10 @@ fn own_end(raw: &Raw) -> Option<(u8, u16)> {
     match i32::from(u16::from_le_bytes([raw[0], raw[1]])) {
         libc::AF_INET if raw[4] == 127 => Some((4, port)),
         libc::AF_INET6 if raw[8..23] == [0; 15] && raw[23] == 1 => Some((6, port)),
+        // A socket of version 6 that speaks version 4.
+        libc::AF_INET6 if raw[8..18] == [0; 10] && raw[18..21] == [0xff, 0xff, 127] => {
+            Some((4, port))
+        }
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A connection is announced before it is made: the guest's socket is bound to a loopback port,
 //! which is noted with the destination in the arena's table of sockets. The host, accepting,
-//! finds it there by the port; so does the shim when the guest asks for an address.
+//! finds it there by the port; so does the shim when the guest asks for an address ([`sockets`]).
 #![allow(unsafe_code, reason = "the guest's calls are performed with other addresses")]
 
 use core::sync::atomic::Ordering;
@@ -12,6 +12,8 @@ use log_format::arena::{Address, Socket, socket_state};
 use log_format::table::Memory;
 
 use crate::arena;
+use crate::intercept::option;
+use crate::sockets;
 use crate::sys::{Guest, sys, write_guest};
 use crate::thread::Thread;
 
@@ -197,20 +199,12 @@ pub fn call(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
     }
 }
 
-/// After a call: addresses become those that the guest expects.
+/// After a call: datagrams of the player's name server come from the one that was asked.
 pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
     if ret < 0 {
         return;
     }
     match nr as i64 {
-        libc::SYS_getpeername => show(args[1], args[2], |peer| {
-            let socket = by_port(local_of(args[0])?)?;
-            (peer.is_loopback()).then(|| Inet::from_arena(&socket.peer))
-        }),
-        libc::SYS_getsockname => show(args[1], args[2], |own| {
-            let shown = Inet::from_arena(&by_port(own)?.shown);
-            (shown.version != 0).then_some(shown)
-        }),
         libc::SYS_recvfrom if args[4] != 0 => {
             let server = t.process().name_server;
             show(args[4], args[5], |from| from_player(from).then_some(server));
@@ -251,28 +245,12 @@ fn local_of(fd: u64) -> Option<Inet> {
     if ret < 0 { None } else { Inet::read(raw.as_ptr() as u64, len.into()) }
 }
 
-/// The open socket whose guest's end has this address.
-fn by_port(local: Inet) -> Option<&'static Socket> {
-    let plain = local.unmapped();
-    arena::sockets().iter().find(|socket| {
-        socket.state.load(Ordering::Acquire) == socket_state::OPEN
-            && Inet::from_arena(&socket.local) == plain
-    })
-}
-
-fn option_of(fd: u64, level: i32, name: i32) -> Option<i32> {
-    let (mut value, mut len) = (0i32, 4u32);
-    // SAFETY: own buffers.
-    let ret = unsafe { sys!(libc::SYS_getsockopt, fd, level, name, &raw mut value, &raw mut len) };
-    (ret == 0).then_some(value)
-}
-
 fn connect(t: &mut Thread, args: &[u64; 6]) -> Option<i64> {
     let fd = args[0];
     let Some(to) = Inet::read(args[1], args[2]) else {
         return is_resolver(args[1], args[2]).then_some(-i64::from(libc::ENOENT));
     };
-    let datagram = option_of(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_DGRAM;
+    let datagram = option(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_DGRAM;
     let verdict = if datagram { datagram_verdict(to) } else { stream_verdict(to) };
     match verdict {
         Verdict::Live => None,
@@ -311,8 +289,7 @@ fn perform(fd: u64, to: Inet) -> i64 {
 
 fn connect_host(t: &mut Thread, fd: u64, to: Inet, port: u16) -> i64 {
     let host = destination(to, port);
-    let connected = local_of(fd).and_then(by_port);
-    if connected.is_some() {
+    if sockets::entry_of(fd).is_some() {
         // A second connect on the same socket: the kernel says how the first went.
         return perform(fd, host);
     }
@@ -360,7 +337,7 @@ fn tell_refused(t: &Thread, fd: u64, to: Inet) {
 /// A send to an address: datagrams, and data with a connect (TCP fast open), which is refused so
 /// that the guest connects first.
 fn send(t: &mut Thread, fd: u64, to: Inet, sent: impl FnOnce(&[u8], usize) -> i64) -> Option<i64> {
-    if option_of(fd, libc::SOL_SOCKET, libc::SO_TYPE)? != libc::SOCK_DGRAM {
+    if option(fd, libc::SOL_SOCKET, libc::SO_TYPE)? != libc::SOCK_DGRAM {
         return Some(-i64::from(libc::EOPNOTSUPP));
     }
     match datagram_verdict(to) {
