@@ -42,24 +42,24 @@ impl Default for Content {
     }
 }
 
-/// Part of a body that stands in one place of a process's log.
+/// Part of a body that stands in one place of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// Where it starts in the body; it ends where the next one starts.
     pub start: u64,
-    /// Key of the process.
-    pub process: u64,
-    /// Where it starts in that process's log, bytes.
+    /// Key of the log: a process's, or that of plaintext.
+    pub log: u64,
+    /// Where it starts in that log, bytes.
     pub offset: u64,
 }
 
-/// Reads a process's log at a place.
+/// Reads a log at a place.
 pub trait Source: Send + Sync {
-    /// Appends `len` bytes of the log of `process`, from `offset` on, to `out`.
+    /// Appends `len` bytes of the log with the key `log`, from `offset` on, to `out`.
     ///
     /// # Errors
     /// [`Error::Damaged`] if they are not there, or the system's.
-    fn read(&self, process: u64, offset: u64, len: usize, out: &mut BytesMut) -> Result<()>;
+    fn read(&self, log: u64, offset: u64, len: usize, out: &mut BytesMut) -> Result<()>;
 }
 
 impl Body {
@@ -139,7 +139,7 @@ impl Body {
                 break;
             }
             let offset = piece.offset + (from - piece.start);
-            source.read(piece.process, offset, (to - from) as usize, &mut out)?;
+            source.read(piece.log, offset, (to - from) as usize, &mut out)?;
         }
         Ok(out.freeze())
     }
@@ -219,10 +219,10 @@ impl Builder {
 
     fn place(&mut self, start: u64, part: &super::Segment<'_>) {
         let follows = self.pieces.last().is_some_and(|last| {
-            last.process == part.process && last.offset + (start - last.start) == part.offset
+            last.log == part.log && last.offset + (start - last.start) == part.offset
         });
         if !follows {
-            self.pieces.push(Piece { start, process: part.process, offset: part.offset });
+            self.pieces.push(Piece { start, log: part.log, offset: part.offset });
         }
     }
 
@@ -242,8 +242,8 @@ mod tests {
     struct Text;
 
     impl Source for Text {
-        fn read(&self, process: u64, offset: u64, len: usize, out: &mut BytesMut) -> Result<()> {
-            let all = if process == 1 { "abcdefgh" } else { "ABCDEFGH" };
+        fn read(&self, log: u64, offset: u64, len: usize, out: &mut BytesMut) -> Result<()> {
+            let all = if log == 1 { "abcdefgh" } else { "ABCDEFGH" };
             out.extend_from_slice(&all.as_bytes()[offset as usize..offset as usize + len]);
             Ok(())
         }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn parts_are_read_from_where_they_stand() {
-        let piece = |start, process, offset| Piece { start, process, offset };
+        let piece = |start, log, offset| Piece { start, log, offset };
         let pieces = vec![piece(0, 1, 1), piece(3, 2, 0), piece(5, 1, 6)];
         let chunks = [3, 6, 7].map(|end| Chunk { end, time_ns: end, step: end }).to_vec();
         let body = Body::logged(7, chunks, pieces, Some(Arc::new(Text)));

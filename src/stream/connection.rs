@@ -34,7 +34,9 @@ pub struct Segment<'a> {
     pub process: u64,
     /// Step of that call in its process; for intercepted TLS, of the last call known.
     pub step: u64,
-    /// Where the bytes start in that process's log; of no meaning outside a session.
+    /// Key of the log that has the bytes: that process's, or [`log_format::arena::PLAIN_KEY`].
+    pub log: u64,
+    /// Where they start in that log; of no meaning outside a session.
     pub offset: u64,
     /// The bytes.
     pub bytes: &'a [u8],

@@ -140,6 +140,17 @@ impl Decoder {
         }
     }
 
+    /// From here on the bytes are the plaintext of TLS with a server of this name.
+    pub fn intercepted(&mut self, authority: String) {
+        self.setting.scheme = "https";
+        self.setting.authority = authority;
+        // The ClientHello may have come first.
+        if matches!(self.state, State::Sniff(_) | State::Other) {
+            self.state = State::Sniff(Sniff::default());
+            self.tls = None;
+        }
+    }
+
     /// Bytes went over the connection that are not in the log.
     pub fn unseen(&mut self, _direction: Direction, time_ns: u64) {
         if !matches!(self.state, State::Other) {

@@ -20,6 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use log_format::arena::PLAIN_KEY;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -131,7 +132,8 @@ fn made_from(session: &Session) -> Vec<MadeFrom> {
             .collect();
         MadeFrom { key, files }
     };
-    session.manifest().processes.iter().map(|p| state(p.key)).collect()
+    let keys = session.manifest().processes.iter().map(|p| p.key);
+    keys.chain([PLAIN_KEY]).map(state).collect()
 }
 
 fn read(path: &Path, state: &[MadeFrom]) -> Option<Index> {

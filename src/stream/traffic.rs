@@ -195,9 +195,11 @@ impl Traffic {
         let mut held = 0;
         for w in wire {
             let mut bytes = BytesMut::new();
-            self.logs.read(w.process, w.offset, w.len as usize, &mut bytes)?;
-            let Wire { direction, time_ns, process, step, offset, .. } = *w;
-            let segment = Segment { direction, time_ns, process, step, offset, bytes: &bytes };
+            self.logs.read(w.log, w.offset, w.len as usize, &mut bytes)?;
+            let Wire { direction, time_ns, step, log, offset, .. } = *w;
+            let process = exchange.request.process;
+            let bytes = &bytes;
+            let segment = Segment { direction, time_ns, process, step, log, offset, bytes };
             // What is malformed is said in the exchange's end.
             let result = frames.segment(&segment, &mut |message| {
                 held += message.bytes.len();

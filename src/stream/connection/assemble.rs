@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use log_format::arena::PLAIN_KEY;
 use log_format::record::{Call, Dir, extra};
 
 use super::fds::{ObjectId, Table, pair};
 use super::names::{DNS_PORT, Names};
 use super::transfer::{Moved, moved, unseen};
 use super::{Connection, Direction, Peer, Segment, Tls};
+use crate::intercept::plain::{Ended, Opened};
 
 /// Descriptors on their way between processes that are remembered.
 const FLIGHT_MAX: usize = 1024;
@@ -23,6 +25,8 @@ pub(crate) trait Sink {
     fn unseen(&mut self, connection: u32, direction: Direction, time_ns: u64);
     /// A side says that it sends no more.
     fn shut(&mut self, connection: u32, by: Direction, time_ns: u64);
+    /// From here on its bytes are the plaintext of its TLS.
+    fn intercepted(&mut self, connection: &Connection);
     /// It was closed by a side.
     fn closed(&mut self, connection: u32, by: Direction, time_ns: u64);
 }
@@ -44,6 +48,15 @@ enum What {
 struct Object {
     what: What,
     descriptors: usize,
+}
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Life {
+    /// The peer has ended it.
+    peer_ended: bool,
+    /// The host has ended its TLS: its end is told by the log of plaintext.
+    intercepted: bool,
 }
 
 /// A call and where it stands.
@@ -72,8 +85,8 @@ impl At<'_> {
 pub(super) struct Assembler {
     objects: Vec<Object>,
     pub(super) connections: Vec<Connection>,
-    /// For each connection: whether the peer has ended it.
-    peer_ended: Vec<bool>,
+    /// For each connection: how it stands.
+    lives: Vec<Life>,
     names: Names,
     /// Descriptors passed on and not yet received: to whom, if that is known.
     flight: VecDeque<(Option<ObjectId>, Vec<ObjectId>)>,
@@ -95,7 +108,11 @@ impl Assembler {
             if object.descriptors == 0
                 && let What::Stream { connection: Some(index), .. } = object.what
             {
-                let by = if self.peer_ended[index] { Direction::Received } else { Direction::Sent };
+                let by = if self.lives[index].peer_ended {
+                    Direction::Received
+                } else {
+                    Direction::Sent
+                };
                 self.close(index, by, time_ns, sink);
             }
         }
@@ -155,13 +172,16 @@ impl Assembler {
                 if ret == 0 && asked(call) =>
             {
                 if let Some((index, number)) = self.connection_of(table, fd(0)) {
-                    self.peer_ended[index] = true;
-                    sink.shut(number, Direction::Received, at.time_ns);
+                    self.lives[index].peer_ended = true;
+                    if !self.lives[index].intercepted {
+                        sink.shut(number, Direction::Received, at.time_ns);
+                    }
                 }
             }
             libc::SYS_shutdown if ret == 0 => {
-                if let Some((_, number)) = self.connection_of(table, fd(0))
+                if let Some((index, number)) = self.connection_of(table, fd(0))
                     && call.args[1] as i32 != libc::SHUT_RD
+                    && !self.lives[index].intercepted
                 {
                     sink.shut(number, Direction::Sent, at.time_ns);
                 }
@@ -316,7 +336,7 @@ impl Assembler {
             received_bytes: 0,
             error: None,
         });
-        self.peer_ended.push(false);
+        self.lives.push(Life::default());
         if let What::Stream { connection, .. } = &mut self.objects[id].what {
             *connection = Some(index);
         }
@@ -328,7 +348,9 @@ impl Assembler {
         let connection = &mut self.connections[index];
         if connection.closed_ns.is_none() {
             connection.closed_ns = Some(time_ns);
-            sink.closed(connection.id, by, time_ns);
+            if !self.lives[index].intercepted {
+                sink.closed(connection.id, by, time_ns);
+            }
         }
     }
 
@@ -358,6 +380,8 @@ impl Assembler {
             self.rights(table, id, dir, &moved.rights, at, sink);
         }
         match self.objects[id].what {
+            // Ciphertext; what it says comes from the log of plaintext.
+            What::Stream { connection: Some(index), .. } if self.lives[index].intercepted => {}
             What::Stream { connection: Some(index), .. } => {
                 let connection = &mut self.connections[index];
                 for bytes in &moved.parts {
@@ -369,7 +393,8 @@ impl Assembler {
                     *sum += bytes.len() as u64;
                     let At { process, step, time_ns, .. } = at;
                     let offset = at.offset_of(bytes);
-                    let segment = Segment { direction, time_ns, process, step, offset, bytes };
+                    let log = process;
+                    let segment = Segment { direction, time_ns, process, step, log, offset, bytes };
                     sink.segment(connection.id, &segment);
                 }
             }
@@ -416,6 +441,83 @@ impl Assembler {
         for (fd, object) in fds.iter().zip(objects) {
             let released = table.set(*fd, object, false);
             self.released(released, at.time_ns, sink);
+        }
+    }
+
+    /// A TLS handshake was handed to the host, on a descriptor of a process with this table; the
+    /// connection's index.
+    pub(super) fn handed_over(
+        &mut self,
+        table: Option<&Table>,
+        opened: &Opened,
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) -> usize {
+        let open = table.and_then(|table| self.connection_of(table, opened.fd));
+        let index = open.map(|(index, _)| index).unwrap_or_else(|| {
+            // Its connect is in no log.
+            let what = What::Stream { unix: false, connection: None };
+            let id = self.objects.len();
+            self.objects.push(Object { what, descriptors: 1 });
+            self.begin(id, opened.fd, Peer::Inet(opened.peer), false, at, sink)
+        });
+        let connection = &mut self.connections[index];
+        let sni = opened.sni.clone();
+        connection.host = sni.clone().or(connection.host.take());
+        connection.tls = match &opened.opaque {
+            Some(reason) => Tls::Opaque { sni, reason: reason.clone() },
+            None => Tls::Intercepted { sni, alpn: opened.alpn.clone() },
+        };
+        if opened.opaque.is_none() {
+            self.lives[index].intercepted = true;
+            // What a proxy was told before is no part of it.
+            (connection.sent_bytes, connection.received_bytes) = (0, 0);
+            sink.intercepted(connection);
+        }
+        index
+    }
+
+    /// Plaintext went over an intercepted connection.
+    pub(super) fn plaintext(
+        &mut self,
+        index: usize,
+        direction: Direction,
+        bytes: &[u8],
+        at: At<'_>,
+        sink: &mut dyn Sink,
+    ) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let sum = match direction {
+            Direction::Sent => &mut connection.sent_bytes,
+            Direction::Received => &mut connection.received_bytes,
+        };
+        *sum += bytes.len() as u64;
+        let At { step, time_ns, .. } = at;
+        let (log, offset) = (PLAIN_KEY, at.offset_of(bytes));
+        let process = connection.process;
+        let segment = Segment { direction, time_ns, process, step, log, offset, bytes };
+        sink.segment(connection.id, &segment);
+    }
+
+    /// An intercepted connection has ended.
+    pub(super) fn plaintext_end(
+        &mut self,
+        index: usize,
+        end: Ended,
+        time_ns: u64,
+        sink: &mut dyn Sink,
+    ) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let by = match end {
+            Ended::RecordingEnded => return,
+            Ended::GuestReset => Direction::Sent,
+            Ended::Finished | Ended::ServerReset | Ended::Failed => Direction::Received,
+        };
+        if self.lives[index].intercepted {
+            if end == Ended::Finished {
+                sink.shut(connection.id, Direction::Received, time_ns);
+            }
+            sink.closed(connection.id, by, time_ns);
         }
     }
 

@@ -3,12 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use log_format::arena::PLAIN_KEY;
 use log_format::record::Kind;
 
 use super::Connection;
 use super::assemble::{Assembler, At, Sink};
 use super::fds::Table;
 use crate::error::{Error, Result};
+use crate::intercept::plain;
 use crate::log::Events;
 use crate::log::reader::FramePlace;
 use crate::session::{Process, Session, Status};
@@ -28,8 +30,8 @@ pub(crate) struct Merged {
 }
 
 /// A process that is being read.
-struct Reader<'a> {
-    process: &'a Process,
+struct Reader {
+    key: u64,
     events: Events,
     table: Table,
     /// When its last event happened.
@@ -41,10 +43,12 @@ struct Reader<'a> {
 struct Merge<'a> {
     session: &'a Session,
     processes: HashMap<u64, &'a Process>,
-    readers: Vec<Reader<'a>>,
+    readers: Vec<Reader>,
     /// Time of each reader's next event, and its index.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     assembler: Assembler,
+    /// Connections that the log of plaintext has numbered.
+    handed_over: HashMap<u32, usize>,
     base_ns: u64,
     live: bool,
     merged: Merged,
@@ -62,6 +66,7 @@ pub(crate) fn merge(session: &Session, sink: &mut dyn Sink) -> Result<Merged> {
         readers: Vec::new(),
         next: BinaryHeap::new(),
         assembler: Assembler::default(),
+        handed_over: HashMap::new(),
         base_ns: manifest.started_mono_ns,
         live: manifest.status == Status::Recording,
         merged: Merged {
@@ -72,6 +77,7 @@ pub(crate) fn merge(session: &Session, sink: &mut dyn Sink) -> Result<Merged> {
             last_ns: 0,
         },
     };
+    merge.begin_plaintext()?;
     for process in &manifest.processes {
         // Most are begun by their parent's log; one whose creation is in no log comes now.
         merge.begin(process.key, Table::default(), 0)?;
@@ -89,7 +95,17 @@ impl<'a> Merge<'a> {
         self.assembler.copied(&table);
         let events = self.session.events(process)?;
         self.next.push(Reverse((time_ns, self.readers.len())));
-        self.readers.push(Reader { process, events, table, time_ns, done: false });
+        self.readers.push(Reader { key, events, table, time_ns, done: false });
+        Ok(())
+    }
+
+    /// Begins to read the log of plaintext.
+    fn begin_plaintext(&mut self) -> Result<()> {
+        let expected = (!self.live).then_some(self.session.manifest().tls.log.bytes);
+        let events = Events::open(self.session.dir(), PLAIN_KEY, self.live, expected)?;
+        self.next.push(Reverse((0, self.readers.len())));
+        let table = Table::default();
+        self.readers.push(Reader { key: PLAIN_KEY, events, table, time_ns: 0, done: false });
         Ok(())
     }
 
@@ -110,6 +126,9 @@ impl<'a> Merge<'a> {
 
     /// Reads a process's events up to this time.
     fn read(&mut self, index: usize, until: u64, sink: &mut dyn Sink) -> Result<()> {
+        if self.readers[index].key == PLAIN_KEY {
+            return self.read_plaintext(index, until, sink);
+        }
         loop {
             let reader = &mut self.readers[index];
             let Some(event) = reader.events.peek()? else {
@@ -130,7 +149,7 @@ impl<'a> Merge<'a> {
             }
             self.merged.last_ns = self.merged.last_ns.max(reader.time_ns);
             let at = At {
-                process: reader.process.key,
+                process: reader.key,
                 step: event.step,
                 time_ns: reader.time_ns,
                 bytes: event.bytes,
@@ -165,6 +184,63 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Reads the log of plaintext up to this time.
+    fn read_plaintext(&mut self, index: usize, until: u64, sink: &mut dyn Sink) -> Result<()> {
+        loop {
+            let (before, rest) = self.readers.split_at_mut(index);
+            let Some((reader, after)) = rest.split_first_mut() else { return Ok(()) };
+            let Some(event) = reader.events.peek()? else {
+                self.ended(index, sink);
+                return Ok(());
+            };
+            let Some(plain) = plain::decode(event.step, &event.record) else {
+                reader.events.pass();
+                continue;
+            };
+            let time_ns = plain.time_ns.saturating_sub(self.base_ns);
+            if time_ns > until {
+                self.next.push(Reverse((time_ns, index)));
+                return Ok(());
+            }
+            self.merged.last_ns = self.merged.last_ns.max(time_ns);
+            let place = |process: u64, step: u64| At {
+                process,
+                step,
+                time_ns,
+                bytes: event.bytes,
+                offset: event.offset,
+            };
+            // The guest's last call before it is the nearest that can be said.
+            let last_step = |key: u64| {
+                let of = before.iter().chain(after.iter()).find(|r| r.key == key);
+                of.map_or(0, |r| r.events.next_step().saturating_sub(1))
+            };
+            match plain.what {
+                plain::What::Opened(opened) => {
+                    let of = before.iter().chain(after.iter()).find(|r| r.key == opened.process);
+                    let at = place(opened.process, opened.step);
+                    let table = of.map(|r| &r.table);
+                    let found = self.assembler.handed_over(table, &opened, at, sink);
+                    self.handed_over.insert(plain.connection, found);
+                }
+                plain::What::Data(direction, bytes) => {
+                    if let Some(found) = self.handed_over.get(&plain.connection) {
+                        let process = self.assembler.connections[*found].process;
+                        let at = place(process, last_step(process));
+                        self.assembler.plaintext(*found, direction, bytes, at, sink);
+                    }
+                }
+                plain::What::Closed(closed) => {
+                    if let Some(found) = self.handed_over.remove(&plain.connection) {
+                        self.assembler.plaintext_end(found, closed.end, time_ns, sink);
+                    }
+                }
+                plain::What::Unknown => {}
+            }
+            reader.events.pass();
+        }
+    }
+
     /// A process's log ends.
     fn ended(&mut self, index: usize, sink: &mut dyn Sink) {
         let reader = &mut self.readers[index];
@@ -176,7 +252,7 @@ impl<'a> Merge<'a> {
             let released = reader.table.exit();
             self.assembler.released(released, reader.time_ns, sink);
         }
-        let key = reader.process.key;
+        let key = reader.key;
         self.merged.frames.insert(key, reader.events.take_places());
         if let Some(tail) = reader.events.take_tail() {
             self.merged.tails.insert(key, tail);

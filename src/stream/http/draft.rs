@@ -26,11 +26,11 @@ pub struct Wire {
     pub direction: Direction,
     /// When, nanoseconds since the recording's start.
     pub time_ns: u64,
-    /// Key of the process.
-    pub process: u64,
     /// Step of the call.
     pub step: u64,
-    /// Where they stand in the process's log.
+    /// Key of the log.
+    pub log: u64,
+    /// Where they stand in it.
     pub offset: u64,
     /// How many.
     pub len: u32,
@@ -140,13 +140,13 @@ impl Socket {
 
     /// Takes the next bytes; whether both sides have said goodbye.
     pub(super) fn segment(&mut self, segment: &Segment<'_>) -> bool {
-        let Segment { direction, time_ns, process, step, offset, bytes } = *segment;
+        let Segment { direction, time_ns, step, log, offset, bytes, .. } = *segment;
         if self.malformed.is_some() {
             return false;
         }
         if !self.hold {
             let len = bytes.len() as u32;
-            self.decoded.wire.push(Wire { direction, time_ns, process, step, offset, len });
+            self.decoded.wire.push(Wire { direction, time_ns, step, log, offset, len });
         }
         let Socket { decoded, hold, closed, .. } = self;
         let done = self.frames.segment(segment, &mut |message| {

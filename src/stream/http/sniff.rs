@@ -19,19 +19,20 @@ pub(crate) struct Held {
     time_ns: u64,
     process: u64,
     step: u64,
+    log: u64,
     offset: u64,
     bytes: Vec<u8>,
 }
 
 impl Held {
     pub(super) fn new(segment: &Segment<'_>) -> Held {
-        let Segment { direction, time_ns, process, step, offset, bytes } = *segment;
-        Held { direction, time_ns, process, step, offset, bytes: bytes.to_vec() }
+        let Segment { direction, time_ns, process, step, log, offset, bytes } = *segment;
+        Held { direction, time_ns, process, step, log, offset, bytes: bytes.to_vec() }
     }
 
     pub(super) fn segment(&self) -> Segment<'_> {
-        let Held { direction, time_ns, process, step, offset, ref bytes } = *self;
-        Segment { direction, time_ns, process, step, offset, bytes }
+        let Held { direction, time_ns, process, step, log, offset, ref bytes } = *self;
+        Segment { direction, time_ns, process, step, log, offset, bytes }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -30,6 +30,7 @@ fn cut(said: &[Said], size: usize, end: &End) -> Vec<Exchange> {
             time_ns: n * 1000,
             process: 1,
             step: n,
+            log: 1,
             offset: 0,
             bytes,
         })

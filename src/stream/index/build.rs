@@ -40,7 +40,9 @@ pub(crate) fn build(session: &Session) -> Result<Index> {
         builder.drop_decoder(id);
     }
     for connection in &mut connections {
-        if let Some(tls) = builder.tls.remove(&connection.id) {
+        if let Some(tls) = builder.tls.remove(&connection.id)
+            && connection.tls == Tls::None
+        {
             if let Tls::Opaque { sni: Some(sni), .. } = &tls {
                 connection.host = Some(sni.clone());
             }
@@ -92,6 +94,15 @@ fn keep(decoded: Decoded, details: &mut Vec<u8>, found: &mut Vec<(Summary, (u64,
     found.push((summary, (at as u64, (details.len() - at) as u32)));
 }
 
+/// The other end of a connection, as requests would name it.
+fn authority(connection: &Connection) -> String {
+    match (&connection.host, &connection.peer) {
+        (Some(host), Peer::Inet(peer)) => format!("{host}:{}", peer.port()),
+        (None, Peer::Inet(peer)) => peer.to_string(),
+        (_, Peer::Unix(path)) => path.clone(),
+    }
+}
+
 impl Sink for Builder {
     fn opened(&mut self, connection: &Connection) {
         let requests = match connection.accepted {
@@ -100,9 +111,7 @@ impl Sink for Builder {
         };
         let authority = match (&connection.host, &connection.peer) {
             (Some(host), Peer::Inet(peer)) if peer.port() == 80 => host.clone(),
-            (Some(host), Peer::Inet(peer)) => format!("{host}:{}", peer.port()),
-            (_, Peer::Inet(peer)) => peer.to_string(),
-            (_, Peer::Unix(path)) => path.clone(),
+            _ => authority(connection),
         };
         let setting =
             Setting { connection: connection.id, requests, scheme: "http", authority, hold: false };
@@ -119,6 +128,14 @@ impl Sink for Builder {
 
     fn shut(&mut self, connection: u32, by: Direction, time_ns: u64) {
         self.decoder(connection, |d| d.shut(by, time_ns));
+    }
+
+    fn intercepted(&mut self, connection: &Connection) {
+        let authority = match (&connection.host, &connection.peer) {
+            (Some(host), Peer::Inet(peer)) if peer.port() == 443 => host.clone(),
+            _ => authority(connection),
+        };
+        self.decoder(connection.id, |d| d.intercepted(authority));
     }
 
     fn closed(&mut self, connection: u32, by: Direction, time_ns: u64) {

@@ -17,8 +17,8 @@ pub(crate) struct Stored {
     response: Option<StoredResponse>,
     end: End,
     ended_ns: u64,
-    /// Keys of the processes in whose logs the bytes stand; named by their place in this list.
-    processes: Vec<u64>,
+    /// Keys of the logs in which the bytes stand; named by their place in this list.
+    logs: Vec<u64>,
     wire: Vec<StoredWire>,
 }
 
@@ -58,13 +58,13 @@ struct StoredBody {
     pieces: Vec<StoredPiece>,
 }
 
-/// Start in the body, process, offset in its log.
+/// Start in the body, log, offset in it.
 type StoredPiece = (u64, u32, u64);
 
-/// Direction, time, process, step, offset, length.
+/// Direction, time, log, step, offset, length.
 type StoredWire = (Direction, u64, u32, u64, u64, u32);
 
-/// Numbers processes in the order in which they appear.
+/// Numbers logs in the order in which they appear.
 #[derive(Default)]
 struct Numbers(Vec<u64>);
 
@@ -110,7 +110,7 @@ impl Stored {
         });
         let wire = wire
             .iter()
-            .map(|w| (w.direction, w.time_ns, numbers.of(w.process), w.step, w.offset, w.len))
+            .map(|w| (w.direction, w.time_ns, numbers.of(w.log), w.step, w.offset, w.len))
             .collect();
         Stored {
             connection: exchange.connection,
@@ -120,7 +120,7 @@ impl Stored {
             response,
             end: exchange.end,
             ended_ns: exchange.ended_ns,
-            processes: numbers.0,
+            logs: numbers.0,
             wire,
         }
     }
@@ -128,7 +128,7 @@ impl Stored {
     /// The exchange, its bodies without a source and its messages not decoded yet; and what they
     /// are decoded from.
     pub(crate) fn into_exchange(self, id: u32) -> (Exchange, Vec<Wire>) {
-        let keys = self.processes;
+        let keys = self.logs;
         let key = |number: u32| keys.get(number as usize).copied().unwrap_or_default();
         let q = self.request;
         let request = Request {
@@ -155,11 +155,11 @@ impl Stored {
             ended_ns: a.ended_ns,
             step: a.step,
         });
-        let wire = self.wire.iter().map(|(direction, time_ns, process, step, offset, len)| Wire {
+        let wire = self.wire.iter().map(|(direction, time_ns, log, step, offset, len)| Wire {
             direction: *direction,
             time_ns: *time_ns,
-            process: key(*process),
             step: *step,
+            log: key(*log),
             offset: *offset,
             len: *len,
         });
@@ -191,7 +191,7 @@ impl StoredBody {
             stored
         });
         let chunks = chunks.collect();
-        let pieces = body.pieces().iter().map(|p| (p.start, numbers.of(p.process), p.offset));
+        let pieces = body.pieces().iter().map(|p| (p.start, numbers.of(p.log), p.offset));
         StoredBody { len: body.len(), chunks, pieces: pieces.collect() }
     }
 
@@ -204,9 +204,9 @@ impl StoredBody {
             now
         });
         let chunks = chunks.collect();
-        let pieces = self.pieces.iter().map(|(start, process, offset)| Piece {
+        let pieces = self.pieces.iter().map(|(start, log, offset)| Piece {
             start: *start,
-            process: key(*process),
+            log: key(*log),
             offset: *offset,
         });
         Body::logged(self.len, chunks, pieces.collect(), None)
