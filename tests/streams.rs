@@ -3,6 +3,8 @@
 mod aimock;
 mod curl;
 mod models;
+mod python;
+mod timing;
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -229,6 +229,29 @@ fn messages_of_a_websocket() {
     }
 }
 
+/// A message that inflates to much more than its size.
+#[test]
+fn a_message_longer_than_the_room_first_given() {
+    let text = (0..60_000u32).map(|n| char::from(b'a' + (n / 977 % 26) as u8)).collect::<String>();
+    let mut compress = flate2::Compress::new(flate2::Compression::default(), false);
+    let mut said = socket(true);
+    said.truncate(2);
+    let mut answer = b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        .to_vec();
+    for _ in 0..3 {
+        let mut packed = Vec::with_capacity(text.len() + 100);
+        let flush = flate2::FlushCompress::Sync;
+        compress.compress_vec(text.as_bytes(), &mut packed, flush).unwrap();
+        packed.truncate(packed.len() - 4);
+        answer.extend(conversations::ws_frame(0xc1, &packed, None));
+    }
+    said.push((Direction::Received, answer));
+    let all = decoded(&said);
+    let found: Vec<_> = all[0].messages.iter().skip(1).map(|m| &m.bytes[..]).collect();
+    assert_eq!(found, [text.as_bytes(); 3]);
+}
+
 #[test]
 fn extensions_are_read() {
     let all = Extensions::parse(

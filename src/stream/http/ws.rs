@@ -254,7 +254,7 @@ impl Inflate {
             }
             out.reserve(out.len().clamp(4096, 1 << 20));
             let before = self.state.total_in();
-            let room = out.capacity() - out.len();
+            let given = out.len();
             let status = self
                 .state
                 .decompress_vec(rest, &mut out, FlushDecompress::Sync)
@@ -270,7 +270,7 @@ impl Inflate {
                 }
                 Status::BufError if !full => return Ok(out),
                 _ if rest.is_empty() && !full => return Ok(out),
-                _ if used == 0 && room > 0 && !full => {
+                _ if used == 0 && out.len() == given => {
                     return Err("a compressed message that ends early".into());
                 }
                 _ => {}

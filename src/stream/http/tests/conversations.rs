@@ -127,7 +127,7 @@ pub(super) fn h2_answers_upgrade() -> Vec<Said> {
     ]
 }
 
-fn ws_frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+pub(super) fn ws_frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut out = vec![first];
     let masked = if mask.is_some() { 0x80 } else { 0 };
     match payload.len() {
