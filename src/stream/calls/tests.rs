@@ -88,11 +88,13 @@ fn chat(pieces: &[(&str, u64)]) -> Exchange {
 fn chat_completions() {
     let call = call(&chat(&[
         (
-            "data: {\"id\":\"c1\",\"model\":\"gpt-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":",
+            "data: {\"id\":\"c1\",\"model\":\"gpt-1\",\
+             \"choices\":[{\"index\":0,\"delta\":{\"role\":",
             200,
         ),
         (
-            "\"assistant\",\"content\":\"\"}}]}\r\n\r\n: keep-alive\r\n\r\ndata: {\"choices\":[{\"ind",
+            "\"assistant\",\"content\":\"\"}}]}\r\n\r\n: keep-alive\r\n\r\n\
+             data: {\"choices\":[{\"ind",
             210,
         ),
         ("ex\":0,\"delta\":{\"content\":\"Hi\"}}],\"obfuscation\":\"x\"}\n\n", 220),
