@@ -44,6 +44,7 @@ fn events(dir: &Path) -> Vec<Value> {
         if kind == "start" {
             event["text"] = Value::Null;
         }
+        event.as_object_mut()?.remove("time_ns");
         if let Some(buffers) = event.get_mut("buffers").and_then(Value::as_array_mut) {
             buffers.retain(|buffer| buffer["extra"] != "time" && buffer["extra"] != "start");
         }
