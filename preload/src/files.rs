@@ -40,7 +40,8 @@ pub struct Identified {
 }
 
 impl Identified {
-    const NONE: Identified = Identified {
+    /// No file.
+    pub const NONE: Identified = Identified {
         bytes: [0; FILE_ID_BYTES + PATH_BYTES],
         len: 0,
         id: FileId {
@@ -94,6 +95,31 @@ pub fn read_id(cursor: &mut Cursor) -> FileId {
     }
 }
 
+/// [`identify`] for a file that may be `last`, which is then kept for the next time: the loader
+/// maps each library in several pieces.
+pub fn identify_again(fd: u64, flags: u32, last: &mut Identified) {
+    // SAFETY: all zeros are a valid stat; the kernel fills it.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: as above.
+    let known = last.len > 0
+        && flags == 0
+        && last.id.flags & !kept::COPY == 0
+        && unsafe { sys!(libc::SYS_fstat, fd, &raw mut stat) } == 0
+        && last.id.identity == identity_of(&stat).0;
+    if !known {
+        *last = identify(fd, flags);
+    }
+}
+
+/// Identity of a file, and when it and its inode were changed, nanoseconds.
+fn identity_of(stat: &libc::stat) -> (u64, u64, u64) {
+    let ns = |s: i64, ns: i64| (s as u64).wrapping_mul(1_000_000_000).wrapping_add(ns as u64);
+    let mtime_ns = ns(stat.st_mtime, stat.st_mtime_nsec);
+    let ctime_ns = ns(stat.st_ctime, stat.st_ctime_nsec);
+    let size = stat.st_size as u64;
+    (file_identity(stat.st_dev, stat.st_ino, size, mtime_ns, ctime_ns), mtime_ns, ctime_ns)
+}
+
 /// Identifies an open file and keeps a copy if replay may need one. Only regular files.
 pub fn identify(fd: u64, flags: u32) -> Identified {
     let mut file = Identified::NONE;
@@ -110,15 +136,12 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
         let room = &mut file.bytes[FILE_ID_BYTES..];
         let n = sys!(libc::SYS_readlink, link.as_ptr(), room.as_mut_ptr(), PATH_BYTES);
         file.len = FILE_ID_BYTES + n.max(0) as usize;
-        let ns = |s: i64, ns: i64| (s as u64).wrapping_mul(1_000_000_000).wrapping_add(ns as u64);
-        let (mtime_ns, ctime_ns) =
-            (ns(stat.st_mtime, stat.st_mtime_nsec), ns(stat.st_ctime, stat.st_ctime_nsec));
-        let size = stat.st_size as u64;
+        let (identity, mtime_ns, ctime_ns) = identity_of(&stat);
         file.id = FileId {
-            identity: file_identity(stat.st_dev, stat.st_ino, size, mtime_ns, ctime_ns),
+            identity,
             dev: stat.st_dev,
             ino: stat.st_ino,
-            size,
+            size: stat.st_size as u64,
             mtime_ns,
             ctime_ns,
             mode: stat.st_mode,

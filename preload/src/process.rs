@@ -80,6 +80,8 @@ pub struct Process {
     pub cursor: Cursor,
     /// Attached System V segments.
     pub attached: crate::calls::sysv::Attached,
+    /// The file that was mapped last.
+    pub last_mapped: crate::files::Identified,
     /// What each fd of the session's stdin, stdout, stderr is; see `fds`.
     pub fds: crate::fds::Fds,
     /// Network replay: the name server that the guest has asked last.

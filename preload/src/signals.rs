@@ -44,12 +44,17 @@ pub fn detect_xstate() -> u64 {
         asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack))
     };
     let features = (u64::from(low) | u64::from(high) << 32) & !AMX;
-    let mut bytes = 576;
-    for i in 2..63 {
-        if features >> i & 1 != 0 {
-            let part = core::arch::x86_64::__cpuid_count(0xd, i);
-            bytes = bytes.max(part.eax + part.ebx);
+    let known = &crate::arena::header().xstate_bytes;
+    let mut bytes = known.load(Ordering::Relaxed);
+    if bytes == 0 {
+        bytes = 576;
+        for i in 2..63 {
+            if features >> i & 1 != 0 {
+                let part = core::arch::x86_64::__cpuid_count(0xd, i);
+                bytes = bytes.max(part.eax + part.ebx);
+            }
         }
+        known.store(bytes, Ordering::Relaxed);
     }
     XSTATE_BYTES.store(bytes.min(XSAVE_BYTES as u32), Ordering::Relaxed);
     XFEATURES.store(features, Ordering::Relaxed);

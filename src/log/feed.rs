@@ -92,10 +92,10 @@ impl Feed {
                 None => return Ok(fed),
             };
             self.arena
-                .allocate_slot(slot, piece.len)
-                .map_err(Error::io("reserve disk space for the replay"))?;
+                .allocate_slot(slot, 0)
+                .and_then(|()| self.arena.write_slot(slot, 0, stream.pieces.bytes(&piece)))
+                .map_err(Error::io("feed the replay"))?;
             let header = self.arena.slot(slot);
-            self.arena.write_slot(slot, 0, stream.pieces.bytes(&piece));
             header.proc.store(index as u32, Ordering::Relaxed);
             header.key.store(stream.key, Ordering::Relaxed);
             header.seq.store(stream.seq, Ordering::Relaxed);
@@ -103,7 +103,6 @@ impl Feed {
             header.first_step.store(piece.first_step, Ordering::Relaxed);
             header.state.store(slot_state::FED, Ordering::Relaxed);
             header.committed.store(piece.len as u32, Ordering::Release);
-            self.arena.forget(slot);
             stream.seq += 1;
             stream.pieces.consume(&piece);
             if let Some(place) = entry.feed.get(written as usize % FEED_LEN) {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use log_format::arena::{
     self, ARENA_BYTES, ArenaHeader, OUTPUT_AT, OUTPUT_BYTES, PROC_COUNT, PROCS_AT, ProcEntry,
     SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SOCKET_COUNT, SOCKETS_AT, SlotHeader, Socket,
 };
-use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
+use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
 use rustix::thread::futex;
 
@@ -124,25 +124,28 @@ impl ArenaMap {
         &self.slots()[slot as usize % SLOT_COUNT]
     }
 
-    /// Copies the first `len` bytes of a slot into `out`, replacing its content.
+    /// Copies the first `len` bytes of a slot into `out`, replacing its content. What can't be read
+    /// is zero.
+    ///
+    /// By the file: through the mapping each page would be a fault, and then resident here too.
     pub fn read_slot(&self, slot: u32, len: usize, out: &mut Vec<u8>) {
-        let len = len.min(SLOT_BYTES);
         // What stood there before is overwritten: zeroing it first would be one copy more.
-        out.resize(len, 0);
+        out.resize(len.min(SLOT_BYTES), 0);
         let at = arena::slot_offset(slot as usize % SLOT_COUNT);
-        // SAFETY: the slot lies inside the mapping and `out` has `len` bytes of its own. Guests
-        // do not change committed bytes; one that did all the same would spoil its own log.
-        unsafe { std::ptr::copy_nonoverlapping(self.map.as_ptr().add(at), out.as_mut_ptr(), len) }
+        if self.file.read_exact_at(out, at as u64).is_err() {
+            out.fill(0);
+        }
     }
 
     /// Copies `bytes` into a slot, from offset `from` on; what does not fit is left out.
-    pub fn write_slot(&self, slot: u32, from: usize, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// The system's: a full disk.
+    pub fn write_slot(&self, slot: u32, from: usize, bytes: &[u8]) -> std::io::Result<()> {
         let from = from.min(SLOT_BYTES);
-        let len = bytes.len().min(SLOT_BYTES - from);
+        let bytes = &bytes[..bytes.len().min(SLOT_BYTES - from)];
         let at = arena::slot_offset(slot as usize % SLOT_COUNT) + from;
-        // SAFETY: the slot lies inside the mapping; it was taken from the free list, so no other
-        // process touches it before it is queued.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(at), len) }
+        self.file.write_all_at(bytes, at as u64)
     }
 
     /// Copies bytes of the output ring, from `position` on (counted since the start).
@@ -157,15 +160,6 @@ impl ArenaMap {
             std::ptr::copy_nonoverlapping(ring.add(start), out.as_mut_ptr(), first);
             std::ptr::copy_nonoverlapping(ring, out.as_mut_ptr().add(first), len - first);
         }
-    }
-
-    /// Drops a slot's pages from the host's resident memory; the file keeps them.
-    pub fn forget(&self, slot: u32) {
-        let at = arena::slot_offset(slot as usize % SLOT_COUNT);
-        // SAFETY: MADV_DONTNEED on a shared file mapping loses no data, pages are read again from
-        // the page cache. The range is page-aligned and inside the mapping. Failure is harmless.
-        let _ =
-            unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, at, SLOT_BYTES) };
     }
 
     /// Reserves disk space for the header and, if there will be `output`, for its ring.
@@ -284,8 +278,7 @@ mod tests {
         assert_eq!(arena.pop_free(), Some(4));
         assert_eq!(arena.take_all(&arena.header().free), [3, 2, 1, 0]);
         assert_eq!(arena.pop_free(), None);
-        arena.write_slot(4095, 0, b"hello");
-        arena.forget(4095);
+        arena.write_slot(4095, 0, b"hello").unwrap();
         let mut out = Vec::new();
         arena.read_slot(4095, 5, &mut out);
         assert_eq!(out, b"hello");

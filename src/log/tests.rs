@@ -118,7 +118,7 @@ impl Shim {
             }
             let Some(number) = self.slot else { return Err(Killed) };
             let part = (record.len() - done).min(SLOT_BYTES - self.at);
-            self.arena.write_slot(number, self.at, &record[done..done + part]);
+            self.arena.write_slot(number, self.at, &record[done..done + part]).unwrap();
             self.at += part;
             done += part;
             // A record that goes on in another slot covers this one wholly.

@@ -265,8 +265,9 @@ pub struct ArenaHeader {
     pub until_step: AtomicU64,
     /// Lowest process entry that diverged + 1 (0 = none): see [`ArenaHeader::divergence`].
     pub diverged: AtomicU32,
-    /// Padding.
-    pub pad1: AtomicU32,
+    /// Bytes of the processor's extended state that are saved, once a guest has asked for it
+    /// (cpuid takes long in a virtual machine); 0 before.
+    pub xstate_bytes: AtomicU32,
     /// What the first divergence was.
     pub divergence: DivergenceEntry,
     /// NUL-terminated directory of files kept by content: written by the shim while recording,

@@ -50,7 +50,8 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         record::log(t, Kind::Call, flag::LOCAL, row, args, ret, &[]);
         return ret;
     }
-    let file = files::identify(fd, if shares(args) { kept::SHARED } else { 0 });
+    let file = &mut t.process().last_mapped;
+    files::identify_again(fd, if shares(args) { kept::SHARED } else { 0 }, file);
     if args[2] & libc::PROT_EXEC as u64 != 0 {
         super::time::watch_code(t, file.path(), ret as u64, args[1]);
     }
