@@ -5,6 +5,7 @@
 //! for each other's lock.
 
 use std::env;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +16,10 @@ fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     match build(&root, &out) {
-        Ok(shim) => println!("cargo::rustc-env=RR_RUN_SHIM={}", shim.display()),
+        Ok((shim, hash)) => {
+            println!("cargo::rustc-env=RR_RUN_SHIM={}", shim.display());
+            println!("cargo::rustc-env=RR_RUN_SHIM_HASH={hash:016x}");
+        }
         Err(why) => {
             // A directive ends with its line: each line of the compiler's message is one.
             for line in format!("failed to build the shim: {why}").lines() {
@@ -25,8 +29,8 @@ fn main() {
     }
 }
 
-/// Builds the shim; its path.
-fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
+/// Builds the shim; its path, and a hash of its content that tells it from others.
+fn build(root: &Path, out: &Path) -> Result<(PathBuf, u64), String> {
     let target_dir = out.join("shim");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
@@ -64,7 +68,10 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
         return Err(format!("{}\n{}", done.status, String::from_utf8_lossy(&done.stderr)));
     }
     let shim = target_dir.join(TARGET).join("release/librr_run_preload.so");
-    if shim.is_file() { Ok(shim) } else { Err(format!("{} is missing", shim.display())) }
+    let bytes = std::fs::read(&shim).map_err(|e| format!("{}: {e}", shim.display()))?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&bytes);
+    Ok((shim, hasher.finish()))
 }
 
 /// The one machine that the shim is written for. Given although it is the default: a target set

@@ -97,7 +97,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let mut manifest = Manifest {
         format: log_format::VERSION,
         rr_run: env!("CARGO_PKG_VERSION").into(),
-        shim: shim::hash(),
+        shim: shim::HASH.into(),
         name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         status: Status::Recording,
         started_ns,

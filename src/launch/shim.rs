@@ -20,9 +20,7 @@ pub static SHIM: &[u8] = include_bytes!(env!("RR_RUN_SHIM"));
 const DIRECTORIES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
 /// What tells one shim from another: 16 hex digits.
-pub fn hash() -> String {
-    blake3::hash(SHIM).to_hex()[..16].to_owned()
-}
+pub const HASH: &str = env!("RR_RUN_SHIM_HASH");
 
 /// Writes the shim where guests can load it, unless it is there already; its path.
 ///
@@ -48,7 +46,7 @@ fn install_in(directory: &Path) -> std::io::Result<PathBuf> {
         return Err(std::io::Error::other("mounted noexec"));
     }
     let uid = rustix::process::geteuid().as_raw();
-    let path = directory.join(format!("rr-run-{uid:08x}-{}.so", hash()));
+    let path = directory.join(format!("rr-run-{uid:08x}-{HASH}.so"));
     if is_ours(&path, uid) {
         return Ok(path);
     }

@@ -162,13 +162,17 @@ impl ArenaMap {
         }
     }
 
-    /// Reserves disk space for the header and, if there will be `output`, for its ring.
+    /// Reserves disk space for the header and for what this mode writes: a replay the ring for
+    /// its output, a recording the sockets whose other end is the host.
     ///
     /// # Errors
     /// The system's: a full disk.
-    pub fn allocate_header(&self, output: bool) -> std::io::Result<()> {
+    pub fn allocate_header(&self, replay: bool) -> std::io::Result<()> {
         self.fallocate(0, PROCS_AT)?;
-        if output { self.fallocate(OUTPUT_AT, OUTPUT_BYTES) } else { Ok(()) }
+        match replay {
+            true => self.fallocate(OUTPUT_AT, OUTPUT_BYTES),
+            false => self.fallocate(SOCKETS_AT, SOCKET_COUNT * size_of::<Socket>()),
+        }
     }
 
     /// Reserves disk space for the process entries from `first` to before `end`.

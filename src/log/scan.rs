@@ -24,8 +24,8 @@ pub struct Scan {
     pub broken: bool,
     /// Complete records.
     pub events: u64,
-    /// Complete records by kind.
-    pub kinds: BTreeMap<&'static str, u64>,
+    /// Complete records by the number of their kind, which is counted often.
+    kinds: [u64; Kind::ALL.len() + 1],
     /// Notes by code.
     pub notes: BTreeMap<&'static str, u64>,
     /// Files mapped or executed, by identity.
@@ -136,9 +136,10 @@ impl Scan {
                 continue;
             }
             match whole_record(bytes) {
-                Ok(Some(len)) => {
-                    self.record(&bytes[..len]);
-                    bytes = &bytes[len..];
+                Ok(Some(header)) => {
+                    let (record, rest) = bytes.split_at(header.len as usize);
+                    self.record(header, record);
+                    bytes = rest;
                 }
                 Ok(None) => {
                     self.hold(bytes);
@@ -151,6 +152,12 @@ impl Scan {
                 Err(_) => self.broken = true,
             }
         }
+    }
+
+    /// Complete records by kind, for those kinds that there are.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = Kind::ALL.into_iter().map(|kind| (kind_name(kind), self.kinds[kind as usize]));
+        all.filter(|(_, n)| *n > 0)
     }
 
     /// Bytes of an incomplete record at the end of what was fed.
@@ -174,7 +181,7 @@ impl Scan {
         self.carry.extend_from_slice(now);
         let carry = std::mem::take(&mut self.carry);
         match whole_record(&carry) {
-            Ok(Some(_)) => self.record(&carry),
+            Ok(Some(header)) => self.record(header, &carry),
             Ok(None) => self.hold(&carry),
             Err(record::Malformed::Incomplete) => self.carry = carry,
             Err(_) => self.broken = true,
@@ -192,20 +199,34 @@ impl Scan {
         if header.len as usize <= RECORD_BYTES_PARSED {
             self.carry.extend_from_slice(bytes);
         } else {
-            *self.kinds.entry(kind_name(header.kind)).or_default() += 1;
+            self.kinds[header.kind as usize] += 1;
             self.skip = u64::from(header.len) - bytes.len() as u64;
         }
     }
 
-    fn record(&mut self, bytes: &[u8]) {
+    fn record(&mut self, header: Header, bytes: &[u8]) {
+        self.events += 1;
+        self.kinds[header.kind as usize] += 1;
+        match header.kind {
+            Kind::Start
+            | Kind::Call
+            | Kind::Yield
+            | Kind::Exit
+            | Kind::Note
+            | Kind::Plain => {}
+            Kind::Clock
+            | Kind::Tsc
+            | Kind::Signal
+            | Kind::ThreadStart
+            | Kind::ThreadExit
+            | Kind::Preempt
+            | Kind::Shared => return,
+        }
         let Ok(record) = Record::parse(bytes) else {
             self.broken = true;
             return;
         };
-        self.events += 1;
-        *self.kinds.entry(kind_name(record.header.kind)).or_default() += 1;
-        match record.header.kind {
-            Kind::Start | Kind::Call | Kind::Yield => self.call(&record),
+        match header.kind {
             Kind::Exit => self.exit = record.value().map(|v| v as i32),
             Kind::Note => {
                 if let Some((code, _)) = record.note() {
@@ -213,13 +234,7 @@ impl Scan {
                 }
             }
             Kind::Plain => self.plain(&record),
-            Kind::Clock
-            | Kind::Tsc
-            | Kind::Signal
-            | Kind::ThreadStart
-            | Kind::ThreadExit
-            | Kind::Preempt
-            | Kind::Shared => {}
+            _ => self.call(&record),
         }
     }
 
@@ -287,10 +302,10 @@ impl Scan {
 }
 
 /// Length of the record at the start of `bytes` if it is there as a whole.
-fn whole_record(bytes: &[u8]) -> Result<Option<usize>, record::Malformed> {
+fn whole_record(bytes: &[u8]) -> Result<Option<Header>, record::Malformed> {
     let word = bytes.first_chunk().ok_or(record::Malformed::Incomplete)?;
-    let len = Header::from_word(u64::from_le_bytes(*word))?.len as usize;
-    Ok((len <= bytes.len()).then_some(len))
+    let header = Header::from_word(u64::from_le_bytes(*word))?;
+    Ok((header.len as usize <= bytes.len()).then_some(header))
 }
 
 /// Reads a [`FileId`] and the path that follows it.

@@ -202,7 +202,7 @@ impl Report {
     fn find_causes(&mut self, session: &Session, record: Option<&Record<'_>>) {
         self.causes = causes(self.what, record);
         let recorder = &session.manifest().shim;
-        if !recorder.is_empty() && *recorder != shim::hash() && self.what != What::Until {
+        if !recorder.is_empty() && *recorder != shim::HASH && self.what != What::Until {
             self.causes.insert(0, "the session was recorded by another build of rr-run");
         }
     }

@@ -140,8 +140,8 @@ fn counts(drained: &BTreeMap<u64, Drained>) -> Counts {
         counts.bytes += d.writer.bytes;
         counts.stored_bytes += d.writer.stored_bytes;
         counts.dropped += d.dropped;
-        for (kind, n) in &d.scan.kinds {
-            *counts.kinds.entry((*kind).to_owned()).or_default() += n;
+        for (kind, n) in d.scan.kinds() {
+            *counts.kinds.entry(kind.to_owned()).or_default() += n;
         }
         for (note, n) in &d.scan.notes {
             *counts.notes.entry((*note).to_owned()).or_default() += n;

@@ -45,6 +45,9 @@ static void file_4k(long n) {
 static void file_write(long n) {
     while (n--) MUST(pwrite(file, buffer, 64, 8192) == 64);
 }
+static void file_write_4k(long n) {
+    while (n--) MUST(pwrite(file, buffer, 4096, 8192) == 4096);
+}
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
@@ -95,6 +98,7 @@ static const struct {
     {"file read 64 by a trap", file_64_trap, 20000},
     {"file read 4096", file_4k, 50000},
     {"file write 64", file_write, 50000},
+    {"file write 4096", file_write_4k, 50000},
     {"futex handover", handover, 4000},
     {"fork+exec+wait", fork_exec, 60},
 };

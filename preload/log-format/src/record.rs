@@ -70,7 +70,8 @@ impl Kind {
 
     /// Reads a kind's number.
     pub fn from_u8(value: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|k| *k as u8 == value)
+        let kind = Kind::ALL.get(usize::from(value).wrapping_sub(1)).copied();
+        kind.filter(|k| *k as u8 == value)
     }
 }
 
