@@ -31,8 +31,7 @@ fn recording(dir: &Path) -> Command {
     // Compiled once: its identity is in the log.
     static PROGRAM: OnceLock<String> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| c_program("counted").display().to_string());
-    // The variables that name certificates have the session's path: another stack.
-    command(dir, &["record", "--seed", "7", "--tls", "passive", "--", program, LINES])
+    command(dir, &["record", "--seed", "7", "--", program, LINES])
 }
 
 /// All events, but for what differs from run to run: times, and the pids in the first one.
