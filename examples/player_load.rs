@@ -162,7 +162,8 @@ fn measure(server: &mut std::process::Child, streams: usize, tokens: usize) -> R
             Ok::<_, Box<dyn Error + Send + Sync>>(all)
         })?;
         println!(
-            "{count} streams of {tokens} tokens: off by {:.2?} at the median, {:.2?} at p99, at most {:.2?}",
+            "{count} streams of {tokens} tokens: off by {:.2?} at the median, {:.2?} at p99, \
+             at most {:.2?}",
             part(&mut late, 0.5),
             part(&mut late, 0.99),
             part(&mut late, 1.0),
@@ -180,7 +181,8 @@ async fn read_stream(address: SocketAddr, tokens: usize) -> Result<Vec<Duration>
     socket.set_nodelay(true)?;
     let body = exchange(1, 0).request.body.bytes()?;
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\n\
+         Content-Type: application/json\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );

@@ -449,7 +449,8 @@ mod tests {
                 &format!("multipart/form-data; boundary={boundary}"),
             )];
             let body = format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.json\"\r\n\
+                "--{boundary}\r\n\
+                 Content-Disposition: form-data; name=\"f\"; filename=\"a.json\"\r\n\
                  Content-Type: application/json\r\n\r\n{{\"x\":1}}\r\n--{boundary}--\r\n"
             );
             request.body = Body::held(body, Vec::new());

@@ -157,7 +157,8 @@ fn accepts(asked: &Parts, recorded: &[Header]) -> bool {
         taken.map(|v| String::from_utf8_lossy(v.as_bytes()).to_ascii_lowercase()).collect();
     let listed = |coding: &str| {
         let mut all = taken.iter().flat_map(|value| value.split(','));
-        all.any(|one| matches!(one.split(';').next().map(str::trim), Some(c) if c == coding || c == "*"))
+        let name = |one: &str| one.split(';').next().map(str::trim).unwrap_or_default().to_owned();
+        all.any(|one| [coding, "*"].contains(&name(one).as_str()))
     };
     codings.split(',').map(str::trim).all(|coding| coding == "identity" || listed(coding))
 }
