@@ -422,8 +422,12 @@ fn loaded_as(start: u64) -> Option<&'static [u8]> {
         while !link.is_null() {
             let Link { bias, name, next, .. } = *link;
             if bias == start && !name.is_null() {
-                let name = core::ffi::CStr::from_ptr(name.cast()).to_bytes();
-                return (!name.is_empty()).then_some(name);
+                // Not CStr::from_ptr, which would need libc's strlen.
+                let mut len = 0;
+                while *name.add(len) != 0 {
+                    len += 1;
+                }
+                return (len > 0).then(|| core::slice::from_raw_parts(name, len));
             }
             link = next;
         }

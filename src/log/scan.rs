@@ -208,12 +208,7 @@ impl Scan {
         self.events += 1;
         self.kinds[header.kind as usize] += 1;
         match header.kind {
-            Kind::Start
-            | Kind::Call
-            | Kind::Yield
-            | Kind::Exit
-            | Kind::Note
-            | Kind::Plain => {}
+            Kind::Start | Kind::Call | Kind::Yield | Kind::Exit | Kind::Note | Kind::Plain => {}
             Kind::Clock
             | Kind::Tsc
             | Kind::Signal
