@@ -422,9 +422,9 @@ fn loaded_as(start: u64) -> Option<&'static [u8]> {
         while !link.is_null() {
             let Link { bias, name, next, .. } = *link;
             if bias == start && !name.is_null() {
-                // Not CStr::from_ptr, which would need libc's strlen.
+                // Volatile, for the compiler would make a call of libc's strlen of the loop.
                 let mut len = 0;
-                while *name.add(len) != 0 {
+                while name.add(len).read_volatile() != 0 {
                     len += 1;
                 }
                 return (len > 0).then(|| core::slice::from_raw_parts(name, len));
