@@ -295,7 +295,7 @@ pub(super) fn suggest(differences: &[Difference], request: &Canonical) -> Option
         });
         match cause {
             Cause::Timestamp(_) => {
-                let regex = Pattern(Regex::new(TIME).ok()?);
+                let regex = Pattern(TIME_REGEX.clone()?);
                 let replace = Replace { regex, with: "<time>".into(), at: Some(place) };
                 if !rule.replace.iter().any(|r| r.at == replace.at) {
                     rule.replace.push(replace);
