@@ -3,11 +3,11 @@
 //! One connection, followed:
 //!
 //! 1. The guest connects by itself. When it writes a ClientHello, the shim passes the socket to
-//!    the host ([`handover`]) and gets one end of a loopback pair for it.
-//! 2. [`serve`] talks TLS with the server over the guest's own connection, asking for the same
+//!    the host (`handover`) and gets one end of a loopback pair for it.
+//! 2. `serve` talks TLS with the server over the guest's own connection, asking for the same
 //!    name and protocols, and verifies its certificate; then with the guest, by a certificate of
-//!    this session ([`certs`]), which the guest's environment makes it trust ([`trust`]).
-//! 3. [`pump`] passes the plaintext on as it comes, and adds it to the [`journal`], from which
+//!    this session (`certs`), which the guest's environment makes it trust (`trust`).
+//! 3. `pump` passes the plaintext on as it comes, and adds it to the `journal`, from which
 //!    the drain moves it into the session.
 //! 4. [`plain`] reads it again.
 //!

@@ -73,7 +73,10 @@ enum Kind {
 
 /// The events of a stream, in order.
 #[derive(Default)]
-pub(crate) struct Script(Vec<(Vec<u8>, Option<(Kind, String)>)>);
+pub(crate) struct Script(Vec<(Vec<u8>, Option<Said>)>);
+
+/// What a piece says: of which kind, and the text.
+type Said = (Kind, String);
 
 impl Script {
     /// An event that carries nothing of the answer.
