@@ -7,6 +7,7 @@
 mod audit;
 mod diff;
 mod doctor;
+mod export;
 mod info;
 mod ls;
 mod mismatches;
@@ -63,6 +64,7 @@ enum Command {
     Ls(ls::Ls),
     Show(show::Show),
     Streams(streams::Streams),
+    Export(export::Export),
     Info(info::Info),
     Diff(diff::Diff),
     Audit(audit::Audit),
@@ -116,6 +118,7 @@ impl Cli {
             Command::Ls(command) => command.run(),
             Command::Show(command) => command.run(),
             Command::Streams(command) => command.run(),
+            Command::Export(command) => command.run(),
             Command::Info(command) => command.run(),
             Command::Diff(command) => command.run(),
             Command::Audit(command) => command.run(),

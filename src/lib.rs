@@ -19,6 +19,7 @@ pub mod cli;
 pub mod decode;
 pub mod doctor;
 pub mod error;
+pub mod export;
 pub mod intercept;
 pub mod launch;
 pub mod log;

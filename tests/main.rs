@@ -3,6 +3,7 @@
 //! * `guests`: small C programs, each about one area of the kernel's interface.
 //! * `real`: programs that people use, against a streaming server.
 //! * `cli`: rr-run's own commands, and bad input.
+//! * `export`: exports and telemetry, read by the tools that they are made for.
 //! * `streams`: what sessions say of their connections.
 //! * `tidy`: the house rules as tests.
 //! * `tls`: TLS connections that the host takes over.
@@ -11,6 +12,7 @@
 //! server stopped and its working directory gone: see [`harness`].
 
 mod cli;
+mod export;
 mod guests;
 mod harness;
 mod network;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use log_format::arena::PLAIN_KEY;
-use log_format::record::{Call, Dir, extra};
+use log_format::record::{Call, Dir, Record, extra};
 
 use super::fds::{ObjectId, Table, pair};
 use super::names::{DNS_PORT, Names};
@@ -29,6 +29,8 @@ pub(crate) trait Sink {
     fn intercepted(&mut self, connection: &Connection);
     /// It was closed by a side.
     fn closed(&mut self, connection: u32, by: Direction, time_ns: u64);
+    /// An event of a process, before what it means to its connections.
+    fn event(&mut self, _process: u64, _step: u64, _time_ns: u64, _record: &Record<'_>) {}
 }
 
 /// What descriptors can lead to, as far as it matters here.

@@ -155,6 +155,7 @@ impl<'a> Merge<'a> {
                 bytes: event.bytes,
                 offset: event.offset,
             };
+            sink.event(at.process, at.step, at.time_ns, &event.record);
             let mut child = None;
             match event.record.header.kind {
                 Kind::Call => {
