@@ -18,6 +18,7 @@ mod rm;
 mod serve;
 mod show;
 mod streams;
+mod telemetry;
 mod unpack;
 mod verify;
 
@@ -28,6 +29,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::session::Store;
+pub(crate) use telemetry::TelemetryArgs;
 
 const FORMS: &str = "\
        rr-run --record [OPTIONS] PROGRAM [ARGS]...

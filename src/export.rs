@@ -4,6 +4,7 @@
 //! was redacted when the session was written stays so.
 
 pub mod har;
+pub mod jsonl;
 pub mod pcapng;
 pub mod perfetto;
 
@@ -17,20 +18,29 @@ use crate::session::Session;
 pub enum Format {
     /// HTTP archive 1.2: browsers' developer tools, proxies
     Har,
+    /// Events of rr-run's telemetry, as JSON lines: docs/telemetry.md
+    Jsonl,
     /// Packets with the plaintext of TLS: Wireshark
     Pcapng,
     /// Processes, connections, exchanges and tokens on a time line: ui.perfetto.dev
     Perfetto,
 }
 
-/// Writes a session.
+/// Writes a session. Without `content`, formats of telemetry leave out what was asked and answered;
+/// the others always have it.
 ///
 /// # Errors
 /// The session can't be read, or the writer's. Of a damaged session what can be read is written,
 /// and the damage is in the result.
-pub fn export(session: &Session, format: Format, out: &mut dyn Write) -> Result<Vec<String>> {
+pub fn export(
+    session: &Session,
+    format: Format,
+    content: bool,
+    out: &mut dyn Write,
+) -> Result<Vec<String>> {
     match format {
         Format::Har => har::write(session, out),
+        Format::Jsonl => jsonl::write(session, content, out),
         Format::Pcapng => pcapng::write(session, out),
         Format::Perfetto => perfetto::write(session, out),
     }

@@ -30,3 +30,4 @@ pub mod replay;
 pub mod report;
 pub mod session;
 pub mod stream;
+pub mod telemetry;

@@ -26,6 +26,7 @@ use crate::session::manifest::{
     ByteText, Entropy, Manifest, Options, Program, Status, Time, TlsMode,
 };
 use crate::session::{self, Store, facts, finish};
+use crate::telemetry::watch::{Telemetry, Watch};
 
 /// How often the host looks for processes that were killed, if nothing wakes it.
 const TICK: Duration = Duration::from_millis(100);
@@ -65,6 +66,8 @@ pub struct Recording {
     pub strict: bool,
     /// What to do about TLS.
     pub tls: TlsMode,
+    /// Where events are told.
+    pub telemetry: Telemetry,
 }
 
 /// Records a program into a new session of `store`; the code to exit with.
@@ -127,6 +130,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         eprintln!("rr-run: {ASLR_WARNING}");
     }
     session::write_manifest(&dir, &manifest)?;
+    let followers = recording.telemetry.followers()?;
     let arena_path = arena_file(&dir)?;
     let kept_dir = store.kept_dir();
     let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };
@@ -149,6 +153,8 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let listening = interception.map(|i| i.listen(&arena, &arena_path)).transpose()?;
     let start = spawn_of(&filename, &manifest.program, &shim, &arena_path, limits)?;
     let mut children = Children::start(&start, &arena)?;
+    // After the guest, which inherits neither its signal mask nor anything else of it.
+    let telemetry = Watch::start(&dir, &manifest, followers)?;
     let interception = listening.map(Interception::start).transpose()?;
     drain.plain = interception.as_ref().map(Interception::journal);
     let ended = follow(&mut drain, &mut children, &arena, recording.linger);
@@ -174,6 +180,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     if written.is_ok() {
         session::remove_arena(&dir);
     }
+    let told = telemetry.map_or(Ok(()), Watch::finish);
     if !loaded {
         return Err(Error::Machine {
             doing: format!("record {}", Path::new(&filename).display()),
@@ -183,7 +190,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     if let Some(reason) = reason {
         eprintln!("rr-run: the session ends early: {reason}");
     }
-    if let Err(e) = written {
+    for e in [written, told].into_iter().filter_map(Result::err) {
         eprintln!("rr-run: failed to {e}\ntry: {}", e.advice());
     }
     Ok(code)

@@ -45,6 +45,7 @@ pub(crate) struct Case {
     says: Vec<String>,
     limit: Duration,
     compares_native: bool,
+    record_options: Vec<String>,
 }
 
 /// What a recording left.
@@ -71,6 +72,7 @@ impl Case {
             says: Vec::new(),
             limit: Duration::from_secs(60),
             compares_native: false,
+            record_options: Vec::new(),
         }
     }
 
@@ -144,6 +146,12 @@ impl Case {
     /// Writes this to stdout.
     pub(crate) fn says(mut self, text: &str) -> Case {
         self.says.push(text.to_owned());
+        self
+    }
+
+    /// Records with these options.
+    pub(crate) fn record_with<'a>(mut self, options: impl IntoIterator<Item = &'a str>) -> Case {
+        self.record_options.extend(options.into_iter().map(str::to_owned));
         self
     }
 
@@ -318,7 +326,7 @@ impl Place {
         let mut command = match store {
             Some(store) => {
                 let mut command = Command::new(RR_RUN);
-                command.arg("--record").arg("-o").arg(store);
+                command.arg("--record").arg("-o").arg(store).args(&case.record_options);
                 command.args(argv);
                 command
             }

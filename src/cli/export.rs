@@ -24,6 +24,9 @@ pub(super) struct Export {
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// With jsonl: also what models were asked and what they answered
+    #[arg(long)]
+    content: bool,
     /// Name or directory of the session [default: the latest]
     session: Option<OsString>,
 }
@@ -39,13 +42,13 @@ impl Export {
         let mut damage = Vec::new();
         let code = match &self.output {
             None => stdout(|out| {
-                damage = export(&session, self.format, out)?;
+                damage = export(&session, self.format, self.content, out)?;
                 Ok(0)
             })?,
             Some(path) => {
                 let file = File::create(path).map_err(Error::file("create", path))?;
                 let mut out = BufWriter::with_capacity(256 * 1024, file);
-                damage = export(&session, self.format, &mut out)?;
+                damage = export(&session, self.format, self.content, &mut out)?;
                 out.flush().map_err(Error::file("write", path))?;
                 0
             }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::StoreArgs;
+use super::{StoreArgs, TelemetryArgs};
 use crate::error::{Error, Result};
 use crate::log::drain::Limits;
 use crate::record;
@@ -38,6 +38,8 @@ pub(super) struct Record {
     /// What to do about TLS connections
     #[arg(long, value_name = "MODE", default_value = "auto")]
     tls: TlsMode,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 /// Run a program with seeded randomness, without recording it.
@@ -90,6 +92,7 @@ impl Record {
             linger,
             strict: self.strict_record,
             tls: self.tls,
+            telemetry: self.telemetry.into_telemetry(),
         };
         record::record(&self.store.store()?, &recording)
     }

@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::StoreArgs;
 use super::serve::Playing;
+use super::{StoreArgs, TelemetryArgs};
 use crate::error::Result;
 use crate::player::network::{self, Live};
 use crate::replay::gdb::exec_guest;
 use crate::replay::{Replaying, replay};
 use crate::session::Session;
+use crate::telemetry::ReplayMode;
+use crate::telemetry::watch::Telemetry;
 
 /// Run a session's program again from its log alone.
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,8 @@ pub(super) struct Replay {
     live_entropy: bool,
     #[command(flatten)]
     playing: Playing,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
     /// Name or directory of the session [default: the latest]
     session: Option<OsString>,
     /// With --network: program and arguments in place of the recorded ones
@@ -51,20 +55,25 @@ impl Replay {
     /// The session is unusable, or the replay differs from it.
     pub(super) fn run(self) -> Result<u8> {
         let session = self.store.store()?.open(self.session.as_deref())?;
+        let telemetry = self.telemetry.clone().into_telemetry();
         if self.network {
-            return self.replay_network(&session);
+            return self.replay_network(&session, &telemetry);
         }
+        let telling = telemetry.replay(session.manifest(), ReplayMode::Process)?;
         let replaying = Replaying {
             until_step: self.until.unwrap_or(0),
             json: self.playing.json,
             gdb: self.gdb.then_some(self.gdb_arg),
         };
-        replay(&session, &replaying)
+        let outcome = replay(&session, &replaying);
+        told(telling.map(|telling| telling.finish(&session, &outcome, None)));
+        outcome
     }
 
     /// Runs the program with the network of the session: its exit code, or an error if in strict
     /// mode its requests were others.
-    fn replay_network(self, session: &Session) -> Result<u8> {
+    fn replay_network(self, session: &Session, telemetry: &Telemetry) -> Result<u8> {
+        let telling = telemetry.replay(session.manifest(), ReplayMode::Network)?;
         let player = Arc::new(self.playing.player(session, None)?);
         let live = Live {
             command: (!self.program.is_empty()).then_some(self.program),
@@ -77,7 +86,16 @@ impl Replay {
                 eprintln!("rr-run: the name {name} was not recorded");
             }
         }
-        self.playing.finish(session, &player).map(|_| outcome.code)
+        let ended = self.playing.finish(session, &player).map(|_| outcome.code);
+        told(telling.map(|telling| telling.finish(session, &ended, Some(&player.report()))));
+        ended
+    }
+}
+
+/// Says that events could not be told; the replay itself is what counts.
+fn told(result: Option<Result<()>>) {
+    if let Some(Err(e)) = result {
+        eprintln!("rr-run: failed to {e}\ntry: {}", e.advice());
     }
 }
 

@@ -14,7 +14,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use etherparse::{PacketBuilder, TcpHeader};
-use log_format::arena::PLAIN_KEY;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
@@ -30,7 +29,7 @@ use super::unwritten;
 use crate::error::Result;
 use crate::report::units;
 use crate::session::{Manifest, Session};
-use crate::stream::connection::{Peer, Sink, merge};
+use crate::stream::connection::{Cleartext, Peer, Sink, merge};
 use crate::stream::{Connection, Direction, Protocol, Segment, Tls};
 
 /// Most data in one packet; an IP packet has at most 65,535 bytes.
@@ -44,8 +43,6 @@ const LOCAL_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const LOCAL_PORT: u16 = 40_000;
 const HTTPS: u16 = 443;
 const HTTP: u16 = 80;
-/// How a TLS connection begins.
-const HANDSHAKE: &[u8] = &[0x16, 3];
 /// `epb_flags`: the packet came in, or went out.
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
@@ -82,10 +79,7 @@ struct Flow {
     next: [u32; 2],
     /// Whether they have sent FIN.
     finished: [bool; 2],
-    /// The plaintext of its TLS is in the recording.
-    plain: bool,
-    /// TLS has begun: what the guest's own calls moved since is ciphertext.
-    encrypted: bool,
+    cleartext: Cleartext,
 }
 
 /// Index of a side in [`Flow`]'s arrays.
@@ -318,8 +312,7 @@ impl Sink for Packets<'_> {
             peer,
             next: [1, 1],
             finished: [false; 2],
-            plain: matches!(connection.tls, Tls::Intercepted { .. }),
-            encrypted: false,
+            cleartext: Cleartext::of(connection),
         };
         self.flows.insert(id, flow);
         let comment = self.comment(connection);
@@ -334,12 +327,8 @@ impl Sink for Packets<'_> {
 
     fn segment(&mut self, connection: u32, segment: &Segment<'_>) {
         let Some(flow) = self.flows.get_mut(&connection) else { return };
-        if flow.plain && segment.log != PLAIN_KEY {
-            flow.encrypted |=
-                segment.direction == Direction::Sent && segment.bytes.starts_with(HANDSHAKE);
-            if flow.encrypted {
-                return;
-            }
+        if !flow.cleartext.passes(segment) {
+            return;
         }
         let flags = Flags { ack: true, ..Flags::default() };
         for part in segment.bytes.chunks(PAYLOAD_BYTES_MAX) {

@@ -1,6 +1,7 @@
 //! Connections of a session.
 
 mod assemble;
+mod cleartext;
 mod fds;
 mod merge;
 mod names;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use assemble::Sink;
+pub(crate) use cleartext::Cleartext;
 pub(crate) use merge::{Merged, merge};
 
 /// Which way bytes went, seen from the guest.
