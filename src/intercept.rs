@@ -86,7 +86,7 @@ impl Preparation {
         let tls = &arena.header().tls;
         for (to, (ending, file)) in tls.stand_ins.iter().zip(&self.trust.stand_ins) {
             if set_text(&to.file, file.as_os_str().as_encoded_bytes()) {
-                set_text(&to.ending, ending.as_bytes());
+                set_text(&to.ending, ending.as_os_str().as_encoded_bytes());
             }
         }
         set_text(&tls.socket_path, socket.as_os_str().as_encoded_bytes());

@@ -16,7 +16,7 @@ use crate::fds::What;
 use crate::holders::Holders;
 use crate::sys::{Guest, sys};
 use crate::thread::Thread;
-use crate::{arena, record};
+use crate::{arena, loader, record};
 
 /// How long the host may take to answer, seconds.
 const PATIENCE_S: i64 = 5;
@@ -62,11 +62,18 @@ pub fn stand_in(nr: u64, args: &[u64; 6], real: &mut [u64; 6]) {
     let Some(at) = real.get_mut(path) else { return };
     let len = u64::from(Guest.string_len(*at, 4096).unwrap_or(0));
     for one in all {
-        let (mut ending, mut name) = ([0u8; 128], [0u8; 128]);
+        let (mut ending, mut name) = ([0u8; 256], [0u8; 256]);
         let used = arena::string(&one.ending, &mut ending);
         let (Some(ending), Some(name)) = (ending.get(..used), name.get_mut(..used)) else { return };
+        if used == 0 {
+            return;
+        }
         let from = len.checked_sub(used as u64).map(|start| *at + start);
-        if used > 0 && from.is_some_and(|from| Guest.read(from, name)) && name == ending {
+        if from.is_some_and(|from| Guest.read(from, name)) && name == ending {
+            // A program that copies the file, not one that trusts it, gets the file itself.
+            if !loader::imports(b"getaddrinfo") {
+                return;
+            }
             // The arena is mapped in the guest: the name can be read where it stands.
             *at = one.file.as_ptr() as u64;
             return;

@@ -28,6 +28,7 @@ mod fds;
 mod files;
 mod holders;
 mod intercept;
+mod loader;
 mod maps;
 mod masks;
 mod patch;

@@ -6,12 +6,13 @@ use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, option, proc_state};
 use log_format::record::{Dir, Kind, StartInfo, extra};
+use log_format::table::Memory;
 
 use crate::cursor::Cursor;
 use crate::fds::Fds;
 use crate::maps::{self, MAPS_MAX, Map, Name};
 use crate::process::{Process, SigAction};
-use crate::sys::{complain, die, sys, write_guest, write_guest_u32};
+use crate::sys::{Guest, complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
 use crate::{arena, calls, entropy, files, patch, record, replay, signals, token, trap, vdso};
@@ -394,45 +395,14 @@ fn stack_start() -> u64 {
     }
 }
 
-/// The name by which the loader opened the library that is mapped at `start`, from the list that it
-/// keeps for debuggers.
+/// The name by which the loader opened the library that is mapped at `start`.
 fn loaded_as(start: u64) -> Option<&'static [u8]> {
-    /// The head of `struct link_map`.
-    #[repr(C)]
-    struct Link {
-        bias: u64,
-        name: *const u8,
-        dynamic: u64,
-        next: *const Link,
-    }
-    let debug: *const u64;
-    // SAFETY: a weak symbol: null where the loader has none. The loader does not change its list
-    // while constructors run, and its names are NUL-terminated.
-    unsafe {
-        asm!(
-            ".weak _r_debug",
-            "mov {}, [rip + _r_debug@GOTPCREL]",
-            out(reg) debug, options(nostack)
-        );
-        if debug.is_null() {
-            return None;
-        }
-        // r_version, r_map.
-        let mut link = *debug.add(1) as *const Link;
-        while !link.is_null() {
-            let Link { bias, name, next, .. } = *link;
-            if bias == start && !name.is_null() {
-                // Volatile, for the compiler would make a call of libc's strlen of the loop.
-                let mut len = 0;
-                while name.add(len).read_volatile() != 0 {
-                    len += 1;
-                }
-                return (len > 0).then(|| core::slice::from_raw_parts(name, len));
-            }
-            link = next;
-        }
-    }
-    None
+    const NAME_MAX: u32 = 4096;
+    let object = crate::loader::objects().find(|object| object.bias == start)?;
+    let len = Guest.string_len(object.name, NAME_MAX).filter(|len| *len > 0)?;
+    // SAFETY: the name has just been read; the loader keeps it, and does not change its list while
+    // constructors run.
+    Some(unsafe { core::slice::from_raw_parts(object.name as *const u8, len as usize) })
 }
 
 fn replay_start(t: &mut Thread, loaded: bool) {

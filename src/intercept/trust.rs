@@ -23,6 +23,10 @@ const SYSTEM: [&str; 6] = [
 /// How paths of Java's own trust store end.
 const JAVA: [&str; 2] = ["/lib/security/cacerts", "/certs/java/cacerts"];
 
+/// How the path of the bundle ends that Python packages bring along and name themselves
+/// (`ssl.create_default_context(cafile=certifi.where())`), past every variable.
+const CERTIFI: &str = "/certifi/cacert.pem";
+
 /// A variable by which a runtime learns which certificates to trust.
 struct Variable {
     name: &'static str,
@@ -50,7 +54,7 @@ const VARIABLES: [Variable; 10] = [
 /// What a guest is given.
 pub(crate) struct Trust {
     /// Files that it opens under other names: ending of the name, and the file.
-    pub(super) stand_ins: Vec<(&'static str, PathBuf)>,
+    pub(crate) stand_ins: Vec<(PathBuf, PathBuf)>,
     /// Bundles that the user's variables name.
     pub(super) users: Vec<PathBuf>,
 }
@@ -100,6 +104,10 @@ pub(crate) fn give(
     let mut bundles = Bundles { dir, authority: authority.pem(), written: Vec::new() };
     let all = bundles.with(system.clone())?;
     let mut trust = Trust { stand_ins: Vec::new(), users: Vec::new() };
+    if let Some(ending) = system_path {
+        trust.stand_ins.push((ending.into(), all.clone()));
+        trust.stand_ins.push((CERTIFI.into(), all.clone()));
+    }
     for Variable { name, adds } in VARIABLES {
         let users = value(env, name.as_bytes()).filter(|v| !v.is_empty()).map(path);
         let file = match users {
@@ -107,22 +115,27 @@ pub(crate) fn give(
                 let users = cwd.join(users);
                 // A directory, or a file that can't be read: the user's affair.
                 let Ok(content) = fs::read(&users) else { continue };
+                let file = bundles.with(content)?;
+                // A program may name it itself, too (`curl --cacert`).
+                for name in [fs::canonicalize(&users).ok(), Some(users.clone())] {
+                    let known = |name: &PathBuf| trust.stand_ins.iter().any(|(n, _)| n == name);
+                    if let Some(name) = name.filter(|name| !known(name)) {
+                        trust.stand_ins.push((name, file.clone()));
+                    }
+                }
                 trust.users.push(users);
-                bundles.with(content)?
+                file
             }
             None if adds => bundles.with(Vec::new())?,
             None => all.clone(),
         };
         set(env, name, &file);
     }
-    if let Some(ending) = system_path {
-        trust.stand_ins.push((ending, all));
-    }
     if java_is_there(env) {
         let store = dir.join("ca-bundle.jks");
         fs::write(&store, java_store(&system, authority.der()))
             .map_err(Error::file("write", &store))?;
-        trust.stand_ins.extend(JAVA.map(|ending| (ending, store.clone())));
+        trust.stand_ins.extend(JAVA.map(|ending| (ending.into(), store.clone())));
     }
     Ok(trust)
 }

@@ -26,7 +26,7 @@ pub const SLOT_BYTES: usize = 256 * 1024;
 /// Bytes of the ring that carries stdout and stderr of a replay to the host.
 pub const OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes reserved for [`ArenaHeader`].
-pub const HEADER_BYTES: usize = 24 * 1024;
+pub const HEADER_BYTES: usize = 40 * 1024;
 /// Offset of the process entries.
 pub const PROCS_AT: usize = HEADER_BYTES;
 /// Offset of the slot headers.
@@ -167,11 +167,14 @@ pub struct NetHeader {
     pub clocks_dir: [AtomicU8; 1024],
 }
 
+/// How many files may have a stand-in.
+pub const STAND_INS: usize = 16;
+
 /// A file that guests get when they open another one to read it.
 #[repr(C)]
 pub struct StandIn {
     /// NUL-terminated end of the paths it stands in for, from a `/` on; empty: unused.
-    pub ending: [AtomicU8; 128],
+    pub ending: [AtomicU8; 256],
     /// NUL-terminated path of the file that is opened.
     pub file: [AtomicU8; 1024],
 }
@@ -183,7 +186,7 @@ pub struct TlsHeader {
     /// is not intercepted.
     pub socket_path: [AtomicU8; 112],
     /// Bundles of certificates with the session's own in them.
-    pub stand_ins: [StandIn; 4],
+    pub stand_ins: [StandIn; STAND_INS],
 }
 
 /// Sum of the lengths of the LD_PRELOAD value, the RR_RUN_ARENA value, the executed file name and
