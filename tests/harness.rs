@@ -12,10 +12,12 @@ mod compile;
 mod process;
 mod pty;
 mod server;
+mod tls;
 
 pub(crate) use compile::{c_program, rust_test};
 pub(crate) use process::{Output, run};
 pub(crate) use server::Server;
+pub(crate) use tls::Certificate;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,12 +1,14 @@
 //! The interfaces of language models: OpenAI chat completions and responses, Anthropic messages,
 //! Gemini, Ollama and Bedrock. A request that offers tools gets a tool call, any other a text.
 //!
-//! What is in the model's name chooses further: `reason` thinks first, `gzip` compresses (for
-//! clients that accept it), `error` tells an error half-way, `cut` breaks off in mid-event.
+//! What is in the model's name chooses further: `reason` thinks first, `gzip`, `brotli` and `zstd`
+//! compress (for clients that accept it), `error` tells an error half-way, `cut` breaks off in
+//! mid-event.
 //! With `--log FILE` the server writes down what it sent: a line of JSON for each answer.
 
 mod anthropic;
 mod bedrock;
+mod coding;
 mod google;
 mod ollama;
 mod openai;
@@ -14,8 +16,6 @@ mod openai;
 use std::io::{self, Write};
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
 use http_body_util::channel::Sender;
 use hyper::body::{Bytes, Incoming};
@@ -24,6 +24,7 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{Body, full, hex, pause, response, status, streamed, words};
+use coding::Coder;
 
 /// Mean pause between two events, milliseconds.
 const PAUSE_MS: u64 = 2;
@@ -146,13 +147,14 @@ pub(crate) async fn answer(request: Request<Incoming>, log: Option<&Path>) -> Re
     // Ollama streams unless told not to.
     let asked = request["stream"].as_bool().unwrap_or(path == "/api/chat");
     let accepts = head.headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
-    let gzip = answer.model.contains("gzip") && accepts.is_some_and(|v| v.contains("gzip"));
+    let coder = Coder::new(&answer.model, accepts.unwrap_or_default());
+    let coding = coder.as_ref().map(Coder::name);
     let sent = Sent {
         log: log.map(Path::to_owned),
         path: path.to_owned(),
         request,
         tokens: Vec::new(),
-        gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::default())),
+        coder,
         began_ns: now_ns(),
     };
     if !streams.unwrap_or(asked) {
@@ -164,8 +166,8 @@ pub(crate) async fn answer(request: Request<Incoming>, log: Option<&Path>) -> Re
     let error = interface.error();
     let mut response =
         streamed(interface.content_type(), move |to| send(script, error, answer, sent, to));
-    if gzip {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(coding) = coding {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     response
 }
@@ -176,7 +178,7 @@ struct Sent {
     path: String,
     request: Value,
     tokens: Vec<Value>,
-    gzip: Option<GzEncoder<Vec<u8>>>,
+    coder: Option<Coder>,
     /// When the request had come; all times are of the monotonic clock.
     began_ns: u64,
 }
@@ -184,10 +186,10 @@ struct Sent {
 impl Sent {
     /// The bytes that go over the wire for these of the stream.
     fn coded(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let Some(gzip) = &mut self.gzip else { return Ok(bytes.to_vec()) };
-        gzip.write_all(bytes)?;
-        gzip.flush()?;
-        Ok(std::mem::take(gzip.get_mut()))
+        match &mut self.coder {
+            Some(coder) => coder.coded(bytes),
+            None => Ok(bytes.to_vec()),
+        }
     }
 
     /// Writes the answer's line of the log.
@@ -253,8 +255,8 @@ async fn send(
             sent.tokens.push(json!({ "kind": kind, "text": text, "time_ns": now_ns() }));
         }
     }
-    if let Some(gzip) = sent.gzip.take()
-        && let Ok(rest) = gzip.finish()
+    if let Some(coder) = sent.coder.take()
+        && let Ok(rest) = coder.finish()
     {
         let _ = to.send_data(rest.into()).await;
     }

@@ -19,10 +19,12 @@ async function main() {
             console.log(e.constructor.name);
         }
     }
-    const body = JSON.stringify({ model: 'm-gzip', messages, max_tokens: 9, stream: true });
     const headers = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
-    const response = await fetch(`${base}/v1/messages`, { method: 'POST', body, headers });
-    for await (const bytes of response.body) process.stdout.write(bytes);
+    for (const model of ['m-gzip', 'm-brotli']) {
+        const body = JSON.stringify({ model, messages, max_tokens: 9, stream: true });
+        const response = await fetch(`${base}/v1/messages`, { method: 'POST', body, headers });
+        for await (const bytes of response.body) process.stdout.write(bytes);
+    }
     console.log('done');
 }
 main();

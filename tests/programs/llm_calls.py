@@ -3,14 +3,18 @@ import asyncio, sys
 import anthropic, openai
 
 base = sys.argv[1]
+http2 = "http2" in sys.argv
+versions = {"http1": not http2, "http2": http2}
 messages = [{"role": "user", "content": "hello gr\u00fcn"}]
 schema = {"type": "object", "properties": {}}
 function = {"name": "weather", "description": "d", "parameters": schema}
 chat_tool = {"type": "function", "function": function}
 response_tool = {"type": "function", "strict": False, **function}
 tool = {"name": "weather", "description": "d", "input_schema": schema}
-chat = openai.OpenAI(base_url=f"{base}/v1", api_key="sk-test", max_retries=0)
-claude = anthropic.Anthropic(base_url=base, api_key="test", max_retries=0)
+http = openai.DefaultHttpxClient(**versions)
+chat = openai.OpenAI(base_url=f"{base}/v1", api_key="sk-test", max_retries=0, http_client=http)
+http = anthropic.DefaultHttpxClient(**versions)
+claude = anthropic.Anthropic(base_url=base, api_key="test", max_retries=0, http_client=http)
 
 
 def attempt(what):
@@ -40,7 +44,7 @@ def message(model, **more):
             print(event.type)
 
 
-for model in ("m", "m-reason", "m-gzip", "m-error", "m-cut"):
+for model in ("m", "m-reason", "m-gzip", "m-brotli", "m-zstd", "m-error", "m-cut"):
     attempt(lambda: complete(model))
     attempt(lambda: respond(model))
     attempt(lambda: message(model))
@@ -53,7 +57,8 @@ print(claude.messages.create(model="m-gzip", max_tokens=9, messages=messages))
 
 
 async def main():
-    client = openai.AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-test")
+    http = openai.DefaultAsyncHttpxClient(**versions)
+    client = openai.AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-test", http_client=http)
 
     async def one(number):
         stream = await client.chat.completions.create(

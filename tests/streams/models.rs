@@ -6,7 +6,7 @@ use rr_run::session::Session;
 use rr_run::stream::{CallEnd, LlmCall, TokenKind};
 use serde_json::Value;
 
-use crate::harness::{Case, Recording};
+use crate::harness::{Case, ROOT, Recording};
 
 /// Farthest that a token's time may be from the server's, nanoseconds.
 const APART_NS_MAX: u64 = 5_000_000;
@@ -129,25 +129,77 @@ const CURL: &str = r#"
     }
     tool='{"name":"t","function":{"name":"t"},"functionDeclarations":[{"name":"t"}]}'
     tools="\"tools\":[$tool],\"toolConfig\":{\"tools\":[{\"toolSpec\":{\"name\":\"t\"}}]}"
-    every m "" && every m-reason ",$tools" && every m-gzip "" --compressed
-    every m-error "" && every m-cut "" && every m "" --http2-prior-knowledge
+    every m "" $1 && every m-reason ",$tools" $1
+    for coding in gzip brotli zstd; do every m-$coding "" --compressed $1; done
+    every m-error "" $1 && every m-cut "" $1
+    if [[ $base = http:* ]]; then every m "" --http2-prior-knowledge; fi
     echo done
 "#;
 
+/// Where the server is, and what `trusts` it.
+fn server(tls: bool, case: Case) -> Case {
+    let case = case.server().says("done").limit_s(180).env("PYTHONDONTWRITEBYTECODE", "1");
+    if tls { case.env("SSL_CERT_FILE", "{ca}") } else { case }
+}
+
+const PLAIN: &str = "http://localhost:{http}";
+const TLS: &str = "https://localhost:{https}";
+
 #[test]
 fn curl_to_every_interface() {
-    let script = format!("base=http://localhost:{{http}}\n{CURL}");
-    check(&Case::bash(&script).server().says("done").limit_s(120));
+    let script = format!("base={PLAIN}\n{CURL}");
+    check(&server(false, Case::bash(&script).args(["bash", "--http1.1"])));
+}
+
+#[test]
+fn curl_over_tls_with_http1() {
+    let script = format!("base={TLS}\n{CURL}");
+    check(&server(true, Case::bash(&script).args(["bash", "--http1.1"])));
+}
+
+#[test]
+fn curl_over_tls_with_http2() {
+    let script = format!("base={TLS}\n{CURL}");
+    check(&server(true, Case::bash(&script).args(["bash", "--http2"])));
 }
 
 #[test]
 fn python_openai_and_anthropic() {
-    let case = Case::python("llm_calls.py").arg("http://localhost:{http}");
-    check(&case.env("PYTHONDONTWRITEBYTECODE", "1").server().says("done").limit_s(120));
+    check(&server(false, Case::python("llm_calls.py").args([PLAIN])));
+}
+
+#[test]
+fn python_over_tls_with_http1() {
+    check(&server(true, Case::python("llm_calls.py").args([TLS])));
+}
+
+#[test]
+fn python_over_tls_with_http2() {
+    check(&server(true, Case::python("llm_calls.py").args([TLS, "http2"])));
 }
 
 #[test]
 fn node_openai_and_fetch() {
-    let case = Case::node("llm_calls.cjs").arg("http://localhost:{http}");
-    check(&case.server().says("done").limit_s(120));
+    check(&server(false, Case::node("llm_calls.cjs").args([PLAIN])));
+}
+
+#[test]
+fn node_over_tls() {
+    check(&server(true, Case::node("llm_calls.cjs").args([TLS])));
+}
+
+/// reqwest with the trust that the environment names.
+fn reqwest(backend: &str) -> Case {
+    let client = format!("{ROOT}/tests/programs/reqwest-client/target/debug/reqwest-client");
+    Case::new(client).args([backend, TLS, "-", "models"])
+}
+
+#[test]
+fn reqwest_over_tls_with_rustls() {
+    check(&server(true, reqwest("rustls")));
+}
+
+#[test]
+fn reqwest_over_tls_with_native_tls() {
+    check(&server(true, reqwest("native-tls")));
 }
