@@ -144,6 +144,44 @@ fn the_packages_of_the_models_work_against_the_player() {
 }
 
 #[test]
+fn a_client_that_leaves_at_the_last_event_does_not_cut_the_stream_of_others() {
+    let leaving = r#"
+import http.client, sys
+body = '{"model":"m","stream":true,"messages":[{"role":"user","content":"one"}]}'
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+response, got = connection.getresponse(), b""
+while b"[DONE]" not in got:
+    got += response.read(1)
+"#;
+    let case = Case::new(python()).args(["-c", leaving, "{http}"]).server();
+    let recording = case.record().expect("a recording");
+    let player = Player::start(&recording.session, &["--timing", "instant"]);
+    let json = " -H content-type:application/json --http1.1";
+    let output = bash(&format!("set -- {}; {}{json}", player.url, ask("one")));
+    let (code, account) = player.stop();
+    assert_eq!((code, output.code), (Some(0), Some(0)), "{account} {output}");
+    assert!(output.out().contains("[DONE]"), "{output}");
+}
+
+#[test]
+fn what_came_before_a_cut_arrives() {
+    let recording = recorded(&["one"]);
+    let rules = recording.dir.path().join("faults.toml");
+    std::fs::write(&rules, "[[fault]]\ntruncate_after = 3\n").unwrap();
+    let rules = rules.display().to_string();
+    let args = ["--rules", &rules, "--timing", "instant", "--repeat"];
+    let player = Player::start(&recording.session, &args);
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let output = bash(&format!("set -- {}; {} {version}", player.url, ask("one")));
+        assert_ne!(output.code, Some(0), "{output}");
+        let pieces = output.out().matches("data: ").count();
+        assert!(pieces >= 2 && !output.out().contains("[DONE]"), "{version}: {output}");
+    }
+    player.stop();
+}
+
+#[test]
 fn faults_take_the_place_of_answers() {
     let recording = recorded(&["one"]);
     let rules = recording.dir.path().join("faults.toml");

@@ -16,7 +16,7 @@ use crate::player::Timing;
 use crate::player::fault::{self, Action};
 use crate::stream::exchange::header;
 use crate::stream::http::content::{self, Content};
-use crate::stream::{End, Exchange, Header, Response as Recorded};
+use crate::stream::{Direction, End, Exchange, Header, Response as Recorded};
 
 /// Body of an answer.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -120,7 +120,10 @@ pub(super) async fn exchange(
         .and_then(|v| std::str::from_utf8(v).ok()?.trim().parse::<u64>().ok());
     let whole = match exchange.end {
         End::Complete => declared.is_none_or(|length| length == recorded.body.len()),
-        // What the guest has read is all there is, even if it was the guest that left.
+        // Clients leave when a stream's content says that it is over (`[DONE]`), before they have
+        // read the framing's end. The server had not cut it, so it is not cut here.
+        End::Closed(Direction::Sent) | End::Reset { by: Direction::Sent, .. } => declared.is_none(),
+        // What the guest has read is all there is.
         End::Open | End::Closed(_) | End::Reset { .. } | End::Malformed(_) => false,
     };
     if whole && !bodiless && declared.is_none() && recorded.body.is_empty() {

@@ -17,6 +17,10 @@ const WINDOW_BYTES: u64 = 32 << 10;
 /// Half the grain of the runtime's timers: on average pieces leave when they should.
 const HALF_GRAIN: Duration = Duration::from_micros(500);
 
+/// How long the last pieces have to leave before a connection is cut: what hyper still holds then
+/// is lost.
+const SETTLING: Duration = Duration::from_millis(10);
+
 /// What leaves when.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -60,7 +64,7 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
     for index in 0..window.body.chunks.len() {
         let chunk = window.body.chunks[index];
         if pieces_max.is_some_and(|max| index >= max) {
-            return sender.abort(cut());
+            return cut(sender).await;
         }
         let due = at + timing.pause(index + 1, chunk.time_ns.saturating_sub(asked_ns));
         // Read before the time has come.
@@ -86,15 +90,21 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
     if !whole {
         let due = timing.pause(window.body.chunks.len(), ended_ns.saturating_sub(asked_ns));
         sleep_until(at + due).await;
-        return sender.abort(cut());
+        return cut(sender).await;
     }
     if !trailers.is_empty() {
         let _ = sender.send_trailers(trailers).await;
     }
 }
 
-fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "cut as in the recording")
+/// Cuts the connection when what was sent has left.
+async fn cut(mut sender: Sender<Bytes, io::Error>) {
+    // There is room for it when the last piece was taken.
+    if sender.send_data(Bytes::new()).await.is_err() {
+        return;
+    }
+    tokio::time::sleep(SETTLING).await;
+    sender.abort(io::Error::new(io::ErrorKind::ConnectionAborted, "cut as in the recording"));
 }
 
 /// A part of the body in memory.
