@@ -20,6 +20,9 @@ pub enum Format {
     Har,
     /// Events of rr-run's telemetry, as JSON lines: docs/telemetry.md
     Jsonl,
+    /// Spans and metrics, as OTLP/JSON lines: OpenTelemetry
+    #[cfg(feature = "otlp")]
+    Otlp,
     /// Packets with the plaintext of TLS: Wireshark
     Pcapng,
     /// Processes, connections, exchanges and tokens on a time line: ui.perfetto.dev
@@ -41,6 +44,8 @@ pub fn export(
     match format {
         Format::Har => har::write(session, out),
         Format::Jsonl => jsonl::write(session, content, out),
+        #[cfg(feature = "otlp")]
+        Format::Otlp => crate::telemetry::otlp::write(session, content, out),
         Format::Pcapng => pcapng::write(session, out),
         Format::Perfetto => perfetto::write(session, out),
     }

@@ -130,7 +130,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         eprintln!("rr-run: {ASLR_WARNING}");
     }
     session::write_manifest(&dir, &manifest)?;
-    let followers = recording.telemetry.followers()?;
+    let followers = recording.telemetry.followers(&manifest)?;
     let arena_path = arena_file(&dir)?;
     let kept_dir = store.kept_dir();
     let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };

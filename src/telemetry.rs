@@ -5,12 +5,15 @@
 //! 3. [`watch`]: follows a recording while it goes on, in a thread of the host. The guest does
 //!    nothing for it, and without it nothing runs.
 //! 4. [`trace`]: trace and span ids, from the guest's own traceparent where there is one.
+//! 5. `otlp`: spans and metrics for OpenTelemetry's collectors.
 //!
 //! What was said to a model and what it answered is left out unless it is asked for.
 
 mod create;
 pub mod event;
 pub mod lines;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod replaying;
 pub mod source;
 pub mod trace;

@@ -1,6 +1,7 @@
 //! Exports and telemetry, read by the tools that they are made for.
 
 mod files;
+mod otlp;
 mod telemetry;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,8 @@ use super::StoreArgs;
 use crate::error::{Error, Result};
 use crate::export::{Format, export};
 use crate::report::out::stdout;
+#[cfg(feature = "otlp")]
+use crate::telemetry::otlp::{self, Endpoint};
 
 /// Write a session in the format of another tool.
 ///
@@ -24,7 +26,11 @@ pub(super) struct Export {
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// With jsonl: also what models were asked and what they answered
+    /// Send spans and metrics to this OpenTelemetry endpoint rather than write a file
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "ENDPOINT", conflicts_with = "output")]
+    otlp: Option<Endpoint>,
+    /// With jsonl and otlp: also what models were asked and what they answered
     #[arg(long)]
     content: bool,
     /// Name or directory of the session [default: the latest]
@@ -39,6 +45,14 @@ impl Export {
     pub(super) fn run(self) -> Result<u8> {
         let store = StoreArgs { dir: self.dir };
         let session = store.store()?.open(self.session.as_deref())?;
+        #[cfg(feature = "otlp")]
+        if let Some(endpoint) = &self.otlp {
+            if self.format != Format::Otlp {
+                return Err(Error::Usage("--otlp goes with --format otlp".into()));
+            }
+            tell(otlp::send(&session, endpoint, self.content)?);
+            return Ok(0);
+        }
         let mut damage = Vec::new();
         let code = match &self.output {
             None => stdout(|out| {
@@ -53,9 +67,14 @@ impl Export {
                 0
             }
         };
-        for damage in damage {
-            eprintln!("rr-run: the export is not all: {damage}");
-        }
+        tell(damage);
         Ok(code)
+    }
+}
+
+/// Says what of the session could not be read.
+fn tell(damage: Vec<String>) {
+    for damage in damage {
+        eprintln!("rr-run: the export is not all: {damage}");
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::event::TelemetryEvent;
 use super::source::Observer;
 use crate::error::{Error, Result};
+use crate::session::Manifest;
 
 /// Writes events to a file, each as a line of JSON.
 pub struct Lines {
@@ -30,7 +31,7 @@ impl Observer for Lines {
         line(&mut self.out, &event).map_err(Error::file("write", &self.path))
     }
 
-    fn round(&mut self, _finished: bool) -> Result<()> {
+    fn round(&mut self, _finished: Option<&Manifest>) -> Result<()> {
         self.out.flush().map_err(Error::file("write", &self.path))
     }
 }

@@ -26,7 +26,7 @@ impl Telemetry {
     /// # Errors
     /// A file can't be written.
     pub fn replay(&self, manifest: &Manifest, mode: ReplayMode) -> Result<Option<Telling>> {
-        let mut followers = self.followers()?;
+        let mut followers = self.followers(manifest)?;
         if followers.is_empty() {
             return Ok(None);
         }
@@ -35,7 +35,7 @@ impl Telemetry {
             EventContext { started_ns: now_ns(), replay_mode, ..EventContext::new(manifest) };
         for Follower { observer, .. } in &mut followers {
             observer.event(create_replay_start_event(&context, manifest))?;
-            observer.round(false)?;
+            observer.round(None)?;
         }
         Ok(Some(Telling { followers, context, started: Instant::now() }))
     }
@@ -82,7 +82,7 @@ impl Telling {
                 detail.mismatched = Some(0);
             }
             observer.event(create_replay_stop_event(&context, time_ns, detail))?;
-            observer.round(true)?;
+            observer.round(Some(session.manifest()))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::create::{
 use super::event::{DeterminismEvent, EventDetail, TelemetryEvent};
 use crate::error::Result;
 use crate::session::manifest::Entropy;
-use crate::session::{Session, Status};
+use crate::session::{Manifest, Session, Status};
 use crate::stream::connection::merge;
 use crate::stream::{CallEnd, End, Exchange, LlmCall, Summary, Traffic, llm_calls};
 use io::Teller;
@@ -33,11 +33,20 @@ pub trait Observer {
         Ok(())
     }
 
-    /// All that there is at present was told; `finished`: nothing more will come.
+    /// An exchange that is no call of a model has ended.
     ///
     /// # Errors
     /// Whatever keeps the observer from going on.
-    fn round(&mut self, _finished: bool) -> Result<()> {
+    fn exchange(&mut self, _exchange: &Exchange) -> Result<()> {
+        Ok(())
+    }
+
+    /// All that there is at present was told; with the manifest of a session that is finished:
+    /// nothing more will come.
+    ///
+    /// # Errors
+    /// Whatever keeps the observer from going on.
+    fn round(&mut self, _finished: Option<&Manifest>) -> Result<()> {
         Ok(())
     }
 }
@@ -174,7 +183,11 @@ fn calls(
         let exchange = traffic.exchange(summary.id)?;
         let mut goes_on = live && exchange.end == End::Open;
         let process = ids.get(&exchange.request.process).map(|id| (*id).to_owned());
-        for call in llm_calls(&exchange)? {
+        let calls = llm_calls(&exchange)?;
+        if calls.is_empty() && !goes_on {
+            observer.exchange(&exchange)?;
+        }
+        for call in calls {
             let call_key = (key, call.id.turn);
             let known = seen.calls.contains_key(&call_key);
             if !known {

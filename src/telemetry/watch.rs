@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::create::EventContext;
 use super::lines::Lines;
+#[cfg(feature = "otlp")]
+use super::otlp::{Endpoint, Otlp};
 use super::source::{Observer, Options, Seen, observe};
 use crate::error::{Error, Result};
 use crate::session::{Manifest, Session};
@@ -32,6 +34,9 @@ pub struct Follower {
 pub struct Telemetry {
     /// File of JSON lines.
     pub file: Option<PathBuf>,
+    /// Endpoint of an OpenTelemetry collector.
+    #[cfg(feature = "otlp")]
+    pub otlp: Option<Endpoint>,
     /// Whether texts are told.
     pub content: bool,
 }
@@ -41,7 +46,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// A file can't be created.
-    pub fn followers(&self) -> Result<Vec<Follower>> {
+    pub fn followers(&self, manifest: &Manifest) -> Result<Vec<Follower>> {
         let mut followers = Vec::new();
         if let Some(path) = &self.file {
             followers.push(Follower {
@@ -50,6 +55,16 @@ impl Telemetry {
                 content: self.content,
             });
         }
+        #[cfg(feature = "otlp")]
+        if let Some(endpoint) = &self.otlp {
+            followers.push(Follower {
+                observer: Box::new(Otlp::new(endpoint, manifest, self.content)?),
+                options: Options { recording: false, io: false },
+                content: self.content,
+            });
+        }
+        #[cfg(not(feature = "otlp"))]
+        let _ = manifest;
         Ok(followers)
     }
 }
@@ -159,7 +174,7 @@ impl State {
             }
             let context = EventContext { content: *content, ..context.clone() };
             let told = observe(session, &context, *options, seen, observer.as_mut());
-            let told = told.and_then(|_| observer.round(finished));
+            let told = told.and_then(|_| observer.round(finished.then(|| session.manifest())));
             // A look at a recording that goes on may fail, and the next one not.
             if let Err(e) = told
                 && finished

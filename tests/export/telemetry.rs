@@ -167,7 +167,7 @@ fn without_it_no_thread_is_started() {
         command.current_dir(&dir).arg("--record").arg("-o").arg(dir.path().join("store"));
         command.args(["--tls", "passive"]).args(options);
         // Its parent is the host.
-        command.args(["bash", "-c", "cat /proc/$PPID/task/*/comm"]);
+        command.args(["bash", "-c", "sleep 1; cat /proc/$PPID/task/*/comm"]);
         let started = Instant::now();
         let output = run(&mut command, b"", Duration::from_secs(60));
         assert_eq!(output.code, Some(0), "{output} after {:?}", started.elapsed());
