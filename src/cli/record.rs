@@ -19,7 +19,7 @@ pub(super) struct Record {
     /// Name of the session [default: time and program]
     #[arg(long)]
     name: Option<String>,
-    /// zstd level of the log behind its first 4 MiB; 0 = off
+    /// zstd level of the log behind its first 4 MiB (quicker there); 0 = off
     #[arg(long, value_name = "LEVEL", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(i32).range(0..=19))]
     compress: i32,
@@ -29,6 +29,9 @@ pub(super) struct Record {
     /// Go on in a new log file at this size
     #[arg(long, value_name = "SIZE", default_value = "1G", hide = true)]
     rotate: String,
+    /// Let the program wait while its log is written, to measure what that costs
+    #[arg(long, hide = true)]
+    foreground: bool,
     /// Seconds to wait for background processes after the program's end
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     linger: f64,
@@ -88,6 +91,7 @@ impl Record {
                 compress: self.compress,
                 rotate_bytes: size_bytes(&self.rotate)?,
                 size_bytes_max: size(&self.max_size)?.unwrap_or(0),
+                foreground: self.foreground,
             },
             linger,
             strict: self.strict_record,

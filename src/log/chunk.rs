@@ -136,8 +136,9 @@ pub struct Place {
 /// Turns slots into frames.
 pub struct Encoder {
     compressor: Option<zstd::bulk::Compressor<'static>>,
-    /// Bytes that are still stored as they are.
-    plain_bytes: u64,
+    level: i32,
+    /// Bytes that are still compressed by the quickest level.
+    quick_bytes: u64,
     out: Vec<u8>,
 }
 
@@ -151,13 +152,22 @@ impl Encoder {
             0 => None,
             _ => Some(zstd::bulk::Compressor::new(level)?),
         };
-        Ok(Encoder { compressor, plain_bytes: 0, out: Vec::new() })
+        Ok(Encoder { compressor, level, quick_bytes: 0, out: Vec::new() })
     }
 
-    /// Stores the first `bytes` as they are: compressing takes a short program's recording more
-    /// time than everything else, and what it saves there does not matter.
-    pub fn plain_first(self, bytes: u64) -> Encoder {
-        Encoder { plain_bytes: bytes, ..self }
+    /// Compresses the first `bytes` by a quicker level: it takes a short program's recording more
+    /// time than everything else.
+    ///
+    /// # Errors
+    /// zstd's own.
+    pub fn quick_first(mut self, bytes: u64) -> std::io::Result<Encoder> {
+        /// About three times as fast as level 1, and nine tenths of its savings.
+        const QUICK_LEVEL: i32 = -4;
+        if let Some(compressor) = self.compressor.as_mut().filter(|_| self.level > 0) {
+            compressor.set_compression_level(QUICK_LEVEL)?;
+            self.quick_bytes = bytes;
+        }
+        Ok(self)
     }
 
     /// The frame, header and payload, of `raw` (at most a slot).
@@ -168,13 +178,18 @@ impl Encoder {
         if self.out.is_empty() {
             self.out.resize(HEADER_BYTES + STORED_BYTES_MAX, 0);
         }
-        if self.plain_bytes > 0 {
-            self.plain_bytes = self.plain_bytes.saturating_sub(raw.len() as u64);
-        } else if let Some(compressor) = &mut self.compressor {
+        if let Some(compressor) = &mut self.compressor {
             packed = compressor
                 .compress_to_buffer(raw, &mut self.out[HEADER_BYTES..])
                 .ok()
                 .filter(|len| *len < raw.len());
+        }
+        if self.quick_bytes > 0 {
+            self.quick_bytes = self.quick_bytes.saturating_sub(raw.len() as u64);
+            if let (0, Some(compressor)) = (self.quick_bytes, &mut self.compressor) {
+                // Where it fails, the quick level stays.
+                let _ = compressor.set_compression_level(self.level);
+            }
         }
         let stored_len = packed.unwrap_or(raw.len());
         let end = HEADER_BYTES + stored_len;

@@ -16,8 +16,8 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::intercept::journal::Journal;
 
-/// Bytes of a session's logs that are not compressed.
-const PLAIN_BYTES: u64 = 4 << 20;
+/// Bytes of a session's logs that are compressed by the quickest level.
+const QUICK_BYTES: u64 = 4 << 20;
 /// Free slots kept ready: so many, one more for each guest and each four slots written so far,
 /// but not more than the second number.
 const FREE_SLOTS: (u32, u32) = (2, 32);
@@ -34,6 +34,8 @@ pub struct Limits {
     pub rotate_bytes: u64,
     /// Size of all logs at which recording stops, bytes; 0 = no limit.
     pub size_bytes_max: u64,
+    /// Each guest has one slot, and so waits until what it has logged is written.
+    pub foreground: bool,
 }
 
 /// One process's log and what was seen in it.
@@ -133,8 +135,8 @@ impl Drain {
             session: session.to_owned(),
             limits,
             encoder: Encoder::new(limits.compress)
-                .map_err(Error::io("set up compression"))?
-                .plain_first(PLAIN_BYTES),
+                .and_then(|encoder| encoder.quick_first(QUICK_BYTES))
+                .map_err(Error::io("set up compression"))?,
             allocated: 0,
             written: 0,
             collected: Collected::default(),
@@ -156,7 +158,10 @@ impl Drain {
     /// A full disk, before the first guest; later the recording is stopped instead.
     pub fn provide_slots(&mut self) -> Result<()> {
         let guests = self.table.guests().count() as u32;
-        let limit = (SLOTS_SHARED_MAX + 2 * guests).min(SLOT_COUNT as u32);
+        let limit = match self.limits.foreground {
+            true => guests.max(1),
+            false => (SLOTS_SHARED_MAX + 2 * guests).min(SLOT_COUNT as u32),
+        };
         let slots = self.arena.slots().iter().take(self.allocated as usize);
         let mut free =
             slots.filter(|s| s.state.load(Ordering::Acquire) == slot_state::FREE).count() as u32;
