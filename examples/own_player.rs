@@ -48,6 +48,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         names,
         served: Vec::new(),
         others: true,
+        policy: rr_run::policy::Policy::default(),
         answers: Arc::new(Destination),
     })?;
     for attempt in &outcome.attempts {

@@ -12,6 +12,7 @@ mod info;
 mod ls;
 mod mismatches;
 mod pack;
+mod policy;
 mod record;
 mod replay;
 mod rm;

@@ -278,6 +278,8 @@ pub fn note_name(code: u32) -> &'static str {
         note::NOT_KEPT => "file not kept",
         note::SHARED_MEMORY => "memory shared with a process outside",
         note::UNSUPPORTED => "not reproduced",
+        note::TLS_OPAQUE => "tls not intercepted",
+        note::DENIED => "denied by the policy",
         _ => "note",
     }
 }

@@ -155,6 +155,14 @@ pub enum Error {
         /// What is wrong with it, and where.
         reason: String,
     },
+    /// A configuration file can't be used.
+    #[error("read the configuration in {file}: {reason}")]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
     /// Requests were not those of the recording; the report has been shown.
     #[error("serve '{session}' as it was recorded: {what}")]
     Mismatched {
@@ -199,9 +207,11 @@ impl Error {
     /// The code `rr-run` ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::Usage(_) | Error::Rules { .. } | Error::Machine { .. } => {
-                exit::INTERNAL
-            }
+            Error::Io { .. }
+            | Error::Usage(_)
+            | Error::Rules { .. }
+            | Error::Config { .. }
+            | Error::Machine { .. } => exit::INTERNAL,
             Error::SessionMissing { .. }
             | Error::SessionAmbiguous { .. }
             | Error::NoSession { .. }
@@ -249,6 +259,7 @@ impl Error {
             Error::Machine { .. } => "`rr-run doctor`",
             Error::Diverged { .. } => "`rr-run audit` to see whether it always differs there",
             Error::Rules { .. } => "the examples in docs/replay-network.md",
+            Error::Config { .. } => "the keys in docs/configuration.md",
             Error::Mismatched { .. } => {
                 "`rr-run mismatches`, and `rr-run mismatches --suggest` for rules that accept them"
             }

@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod config;
 pub mod decode;
 pub mod doctor;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod launch;
 pub mod log;
 pub mod network;
 pub mod player;
+pub mod policy;
 pub mod record;
 pub mod replay;
 pub mod report;

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::launch::spawn::{raise_file_limit, turn_aslr_off};
 use crate::launch::{setup, shim};
 use crate::log::map::set_text;
+use crate::policy::{self, Policy, Refusal};
 use crate::record;
 use crate::session::manifest::{ByteText, Manifest, unhex};
 use crate::session::{self, Session};
@@ -46,6 +47,8 @@ pub struct Replay<'a> {
     pub served: Vec<SocketAddr>,
     /// Whether connections to destinations that are not known are answered, too (or refused).
     pub others: bool,
+    /// What the program may do.
+    pub policy: Policy,
     /// Answers connections.
     pub answers: Arc<dyn Answers>,
 }
@@ -59,6 +62,8 @@ pub struct Outcome {
     pub attempts: Vec<Attempt>,
     /// Names that were looked up, and whether they were known.
     pub lookups: Vec<(String, bool)>,
+    /// Calls that the policy forbade.
+    pub denials: Vec<Refusal>,
 }
 
 /// Runs a program with its network answered from here; how it ended.
@@ -102,6 +107,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         path: &arena_path,
         cache_dir: None,
         until_step: 0,
+        policy: replay.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);
     let net = &arena.header().net;
@@ -130,12 +136,17 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         &arena_path,
         file_limit.into_iter().collect(),
     )?;
-    let code = record::attend(&start, &arena, || accept::collect_refused(&arena, &attempts))?;
-    accept::collect_refused(&arena, &attempts);
+    let (mut denials, mut taken) = (Vec::new(), 0);
+    let mut collect = || {
+        accept::collect_refused(&arena, &attempts);
+        denials.extend(policy::denials(&arena.header().policy, &mut taken));
+    };
+    let code = record::attend(&start, &arena, &mut collect)?;
+    collect();
     runtime.shutdown_background();
     let lookups = names.lock().map(|names| names.asked().to_vec()).unwrap_or_default();
     let attempts = attempts.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
-    Ok(Outcome { code, attempts, lookups })
+    Ok(Outcome { code, attempts, lookups, denials })
 }
 
 /// The caller's environment, what of the recorded one it lacks, and the additions.

@@ -22,6 +22,7 @@ use crate::launch::{elf, environment, setup, shim};
 use crate::log::drain::{Drain, Limits};
 use crate::log::map::{ArenaMap, wait};
 use crate::log::table::Table;
+use crate::policy::Policy;
 use crate::session::manifest::{
     ByteText, Entropy, Manifest, Options, Program, Status, Time, TlsMode,
 };
@@ -68,6 +69,8 @@ pub struct Recording {
     pub tls: TlsMode,
     /// Where events are told.
     pub telemetry: Telemetry,
+    /// What the program may do.
+    pub policy: Policy,
 }
 
 /// Records a program into a new session of `store`; the code to exit with.
@@ -118,6 +121,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
             frozen_mono_ns,
             aslr_off,
             tls: recording.tls,
+            policy: recording.policy.clone(),
         },
         seed: seed.iter().map(|b| format!("{b:02x}")).collect(),
         program,
@@ -146,6 +150,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         path: &arena_path,
         cache_dir: kept_dir.as_deref(),
         until_step: 0,
+        policy: recording.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);
     let mut drain = Drain::new(arena.clone(), &dir, recording.limits)?;
@@ -222,6 +227,7 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
         path: &arena_path,
         cache_dir: None,
         until_step: 0,
+        policy: Policy::default(),
     };
     let arena = Arc::new(setup.create()?);
     let limits = file_limit.into_iter().collect();
@@ -234,7 +240,11 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
 ///
 /// # Errors
 /// The program can't be run.
-pub(crate) fn attend(start: &Spawn, arena: &Arc<ArenaMap>, meanwhile: impl Fn()) -> Result<u8> {
+pub(crate) fn attend(
+    start: &Spawn,
+    arena: &Arc<ArenaMap>,
+    mut meanwhile: impl FnMut(),
+) -> Result<u8> {
     let mut children = Children::start(start, arena)?;
     let mut table = Table::default();
     loop {

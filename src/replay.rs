@@ -28,6 +28,7 @@ use crate::log::feed::Feed;
 use crate::log::map::{ArenaMap, ring, wait};
 use crate::log::output::Output;
 use crate::log::table::Table;
+use crate::policy::Policy;
 use crate::record::{exit_code, ring_at_end, scratch_dir};
 use crate::session::manifest::{Entropy, Manifest, Time, unhex};
 use crate::session::{self, Session, Status, facts};
@@ -130,6 +131,7 @@ impl<'a> Run<'a> {
             path: &arena_path,
             cache_dir: None,
             until_step: replaying.until_step,
+            policy: Policy::default(),
         };
         let arena = Arc::new(setup.create()?);
         let mut feed = Feed::new(arena.clone(), session.dir(), false);

@@ -328,7 +328,8 @@ impl Place {
         let mut command = match store {
             Some(store) => {
                 let mut command = Command::new(RR_RUN);
-                command.arg("--record").arg("-o").arg(store).args(&case.record_options);
+                command.arg("--record").arg("-o").arg(store);
+                command.args(case.record_options.iter().map(|option| self.filled(option)));
                 command.args(argv);
                 command
             }

@@ -1,6 +1,7 @@
 //! The integration tests, one binary.
 //!
 //! * `guests`: small C programs, each about one area of the kernel's interface.
+//! * `policy`: calls that the user forbids.
 //! * `real`: programs that people use, against a streaming server.
 //! * `cli`: rr-run's own commands, and bad input.
 //! * `export`: exports and telemetry, read by the tools that they are made for.
@@ -17,6 +18,7 @@ mod guests;
 mod harness;
 mod network;
 mod player;
+mod policy;
 mod real;
 mod streams;
 mod tidy;

@@ -165,7 +165,8 @@ pub fn of_the_system(path: &[u8]) -> bool {
     prefixes.iter().chain(&others).any(|prefix| path.starts_with(prefix))
 }
 
-fn proc_fd(fd: u64, to: &mut [u8; 32]) {
+/// Writes `/proc/self/fd/<fd>`, NUL-terminated if `to` was zero.
+pub fn proc_fd(fd: u64, to: &mut [u8; 32]) {
     let head = b"/proc/self/fd/";
     to[..head.len()].copy_from_slice(head);
     let mut digits = [0u8; 10];
@@ -266,6 +267,11 @@ impl Target {
     /// The executed file, as the log has it.
     pub fn bytes(&self) -> &[u8] {
         self.file.bytes()
+    }
+
+    /// Path of a script's interpreter, or empty.
+    pub fn interpreter_path(&self) -> &[u8] {
+        self.interpreter.path()
     }
 
     /// The interpreter of a script, as the log has it.

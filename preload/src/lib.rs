@@ -32,6 +32,7 @@ mod loader;
 mod maps;
 mod masks;
 mod patch;
+mod policy;
 mod process;
 mod record;
 mod replay;

@@ -11,7 +11,7 @@ use crate::arena;
 use crate::fds::What;
 use crate::sys::Guest;
 use crate::thread::{BUFS_MAX, Thread};
-use crate::{calls, entropy, intercept, masks, sockets, token, trap, vdso};
+use crate::{calls, entropy, intercept, masks, policy, sockets, token, trap, vdso};
 
 /// A buffer that belongs to no argument: its `arg` number and bytes.
 pub type Extra<'a> = (u8, &'a [u8]);
@@ -29,6 +29,9 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         // The bytes would never pass through the guest's memory; EINVAL makes it copy them.
         let ret = -i64::from(libc::EINVAL);
         log(t, Kind::Call, 0, row, args, ret, &[]);
+        return ret;
+    }
+    if let Some(ret) = policy::before(t, row, args) {
         return ret;
     }
     intercept::before(t, nr, args);
@@ -78,6 +81,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         log(t, Kind::Call, flags, row, args, ret, &[]);
     }
     calls::descriptors::after(t, nr, args, ret);
+    policy::after(nr, args, ret);
     if network {
         calls::network::after(t, nr, args, ret);
     }

@@ -3,11 +3,18 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use super::policy::PolicyArgs;
 use super::{StoreArgs, TelemetryArgs};
 use crate::error::{Error, Result};
 use crate::log::drain::Limits;
 use crate::record;
 use crate::session::manifest::{Entropy, Time, TlsMode};
+
+/// zstd level, unless it is said.
+const LEVEL: i32 = 1;
+const LEVEL_MAX: i32 = 19;
+/// Seconds to wait for background processes, unless it is said.
+const LINGER_S: f64 = 5.0;
 
 /// Run a program and record it into a new session.
 #[derive(Debug, clap::Args)]
@@ -19,10 +26,9 @@ pub(super) struct Record {
     /// Name of the session [default: time and program]
     #[arg(long)]
     name: Option<String>,
-    /// zstd level of the log behind its first 4 MiB (quicker there); 0 = off
-    #[arg(long, value_name = "LEVEL", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(i32).range(0..=19))]
-    compress: i32,
+    /// zstd level of the log behind its first 4 MiB (quicker there); 0 = off [default: 1]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(0..=19))]
+    compress: Option<i32>,
     /// End recording (not the program) when the session has this size, for example 500M
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
@@ -32,17 +38,19 @@ pub(super) struct Record {
     /// Let the program wait while its log is written, to measure what that costs
     #[arg(long, hide = true)]
     foreground: bool,
-    /// Seconds to wait for background processes after the program's end
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    linger: f64,
+    /// Seconds to wait for background processes after the program's end [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    linger: Option<f64>,
     /// End the program if a call can't be recorded
     #[arg(long)]
     strict_record: bool,
-    /// What to do about TLS connections
-    #[arg(long, value_name = "MODE", default_value = "auto")]
-    tls: TlsMode,
+    /// What to do about TLS connections [default: auto]
+    #[arg(long, value_name = "MODE")]
+    tls: Option<TlsMode>,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// Run a program with seeded randomness, without recording it.
@@ -81,22 +89,30 @@ impl Record {
     /// # Errors
     /// The program can't be recorded, or the session not be written.
     pub(super) fn run(self) -> Result<u8> {
-        let linger = Duration::try_from_secs_f64(self.linger)
-            .map_err(|e| Error::Usage(format!("--linger {}: {e}", self.linger)))?;
+        let config = self.policy.config()?;
+        let defaults = config.record;
+        let linger = self.linger.or(defaults.linger).unwrap_or(LINGER_S);
+        let linger = Duration::try_from_secs_f64(linger)
+            .map_err(|e| Error::Usage(format!("--linger {linger}: {e}")))?;
+        let compress = self.compress.or(defaults.compress).unwrap_or(LEVEL);
+        if !(0..=LEVEL_MAX).contains(&compress) {
+            return Err(Error::Usage(format!("{compress} is no level from 0 to {LEVEL_MAX}")));
+        }
         let size = |text: &Option<String>| text.as_deref().map(size_bytes).transpose();
         let recording = record::Recording {
             guest: self.guest.into_guest(),
             name: self.name,
             limits: Limits {
-                compress: self.compress,
+                compress,
                 rotate_bytes: size_bytes(&self.rotate)?,
-                size_bytes_max: size(&self.max_size)?.unwrap_or(0),
+                size_bytes_max: size(&self.max_size.or(defaults.max_size))?.unwrap_or(0),
                 foreground: self.foreground,
             },
             linger,
-            strict: self.strict_record,
-            tls: self.tls,
+            strict: self.strict_record || defaults.strict.unwrap_or(false),
+            tls: self.tls.or(defaults.tls).unwrap_or(TlsMode::Auto),
             telemetry: self.telemetry.into_telemetry(),
+            policy: config.policy,
         };
         record::record(&self.store.store()?, &recording)
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::policy::PolicyArgs;
 use super::serve::Playing;
 use super::{StoreArgs, TelemetryArgs};
 use crate::error::Result;
@@ -41,6 +42,8 @@ pub(super) struct Replay {
     playing: Playing,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// Name or directory of the session [default: the latest]
     session: Option<OsString>,
     /// With --network: program and arguments in place of the recorded ones
@@ -79,12 +82,16 @@ impl Replay {
             command: (!self.program.is_empty()).then_some(self.program),
             clock: self.live_clock,
             entropy: self.live_entropy,
+            policy: self.policy.config()?.policy,
         };
         let outcome = network::replay(session, player.clone(), live)?;
         for (name, known) in &outcome.lookups {
             if !known {
                 eprintln!("rr-run: the name {name} was not recorded");
             }
+        }
+        for denial in &outcome.denials {
+            eprintln!("rr-run: the policy forbids: {}", denial.text);
         }
         let ended = self.playing.finish(session, &player).map(|_| outcome.code);
         told(telling.map(|telling| telling.finish(session, &ended, Some(&player.report()))));

@@ -9,6 +9,7 @@ use log_format::arena::{MAGIC, Mode, ROOT_KEY, proc_state};
 use crate::error::{Error, Result};
 use crate::log::map::{ArenaMap, set_text};
 use crate::log::table::PROCS_READY;
+use crate::policy::Policy;
 
 /// What a new arena's header says.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Setup<'a> {
     pub cache_dir: Option<&'a Path>,
     /// Replay: stop before this step of the root; 0 = never.
     pub until_step: u64,
+    /// What the guest may do.
+    pub policy: Policy,
 }
 
 impl Setup<'_> {
@@ -71,6 +74,7 @@ impl Setup<'_> {
                 return Err(Error::Usage(format!("the path {} is too long", path.display())));
             }
         }
+        self.policy.install(&header.policy)?;
         if let Some(root) = arena.procs().first() {
             root.key.store(ROOT_KEY, Ordering::Relaxed);
             if let Some(fds) = root.std_fds.first() {

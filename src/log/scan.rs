@@ -116,6 +116,7 @@ pub fn note_name(code: u32) -> &'static str {
         note::SHARED_MEMORY => "shared_memory",
         note::UNSUPPORTED => "unsupported",
         note::TLS_OPAQUE => "tls_opaque",
+        note::DENIED => "denied",
         _ => "other",
     }
 }

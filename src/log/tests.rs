@@ -14,6 +14,7 @@ use super::map::{ArenaMap, ring, wait};
 use super::reader::Events;
 use crate::error::{Error, Result};
 use crate::launch::setup::Setup;
+use crate::policy::Policy;
 use crate::session::manifest::{Manifest, Options, Status};
 use crate::session::{self, ARENA, Session};
 
@@ -168,6 +169,7 @@ fn session(dir: &Path) -> Arc<ArenaMap> {
         shim: Path::new("/s"),
         path: &path,
         until_step: 0,
+        policy: Policy::default(),
     };
     Arc::new(setup.create().unwrap())
 }

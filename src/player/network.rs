@@ -7,6 +7,7 @@ use super::Player;
 use super::serve::{Answering, Setup};
 use crate::error::{Error, Result};
 use crate::network::{self, Outcome, known};
+use crate::policy::Policy;
 use crate::session::Session;
 use crate::session::manifest::ByteText;
 
@@ -19,6 +20,8 @@ pub struct Live {
     pub clock: bool,
     /// Real randomness.
     pub entropy: bool,
+    /// What the program may do.
+    pub policy: Policy,
 }
 
 /// Runs the session's program, or another, with this player in place of its network.
@@ -45,6 +48,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<Outc
         names: known::names(&traffic),
         served: known::served(&traffic),
         others: true,
+        policy: live.policy,
         answers: Arc::new(Answering::new(player, setup)),
     })
 }

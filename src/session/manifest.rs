@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Policy;
+
 pub(crate) use text::unhex;
 pub use text::{ByteText, hex64};
 
@@ -109,6 +111,9 @@ pub struct Options {
     /// What was done about TLS.
     #[serde(default)]
     pub tls: TlsMode,
+    /// What the guest might do.
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    pub policy: Policy,
 }
 
 /// What is done about TLS connections of the guest.

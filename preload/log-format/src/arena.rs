@@ -13,6 +13,8 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use crate::policy::PolicyHeader;
+
 /// First eight bytes of an arena.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RRRUNARN");
 /// Address at which every guest process maps the arena, in both modes.
@@ -26,7 +28,7 @@ pub const SLOT_BYTES: usize = 256 * 1024;
 /// Bytes of the ring that carries stdout and stderr of a replay to the host.
 pub const OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes reserved for [`ArenaHeader`].
-pub const HEADER_BYTES: usize = 40 * 1024;
+pub const HEADER_BYTES: usize = 112 * 1024;
 /// Offset of the process entries.
 pub const PROCS_AT: usize = HEADER_BYTES;
 /// Offset of the slot headers.
@@ -286,6 +288,8 @@ pub struct ArenaHeader {
     pub net: NetHeader,
     /// For [`Mode::Record`].
     pub tls: TlsHeader,
+    /// What the guest may not do.
+    pub policy: PolicyHeader,
 }
 
 /// The shim's account of a divergence; the host adds stack and context from the live process.

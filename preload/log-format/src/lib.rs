@@ -27,6 +27,7 @@
 pub mod arena;
 pub mod clocks;
 pub mod handover;
+pub mod policy;
 pub mod record;
 pub mod table;
 

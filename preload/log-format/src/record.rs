@@ -117,6 +117,8 @@ pub mod note {
     pub const UNSUPPORTED: u32 = 6;
     /// A TLS connection that stays the guest's own; the text says why.
     pub const TLS_OPAQUE: u32 = 7;
+    /// A call that the policy forbids and that was answered with an error; the text says what.
+    pub const DENIED: u32 = 8;
 }
 
 /// Records of the log of plaintext ([`crate::arena::PLAIN_KEY`]), written by the host only.

@@ -5,12 +5,14 @@
 
 mod blocking;
 mod buffers;
+mod effect;
 mod flags;
 mod ioctl;
 mod rows;
 mod types;
 
 pub use buffers::{BufAt, Memory, buffers};
+pub use effect::{Act, Effect, OpenFlags, open, opens_for_writing};
 pub use flags::{FlagName, FlagSet, errno_name};
 pub use ioctl::{IOCTLS, IoctlRow, ioctl};
 pub use rows::ROWS;
@@ -44,6 +46,8 @@ pub struct Row {
     pub args: &'static [Arg],
     /// How its result is shown.
     pub ret: Ret,
+    /// What it does to files and the network.
+    pub effect: Effect,
 }
 
 /// One argument.

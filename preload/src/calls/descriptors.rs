@@ -30,7 +30,10 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
         }
         libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 => {
             let path = if nr == libc::SYS_open as u64 { args[0] } else { args[1] };
-            fds.set(new, if is_random(path) { What::Random } else { What::File });
+            let what = standard(path).map(|fd| fds.get(fd));
+            let standard = what.filter(|what| matches!(what, What::Stdout | What::Stderr));
+            let other = if is_random(path) { What::Random } else { What::File };
+            fds.set(new, standard.unwrap_or(other));
         }
         libc::SYS_socket
         | libc::SYS_accept
@@ -51,10 +54,22 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
 }
 
 fn is_random(path: u64) -> bool {
+    is(path, b"/dev/urandom\0") || is(path, b"/dev/random\0")
+}
+
+/// The descriptor that a name stands for: what is written to it goes to the session's output.
+fn standard(path: u64) -> Option<u64> {
+    let out: [&[u8]; 3] = [b"/dev/stdout\0", b"/dev/fd/1\0", b"/proc/self/fd/1\0"];
+    let err: [&[u8]; 3] = [b"/dev/stderr\0", b"/dev/fd/2\0", b"/proc/self/fd/2\0"];
+    if out.iter().any(|name| is(path, name)) {
+        Some(1)
+    } else {
+        err.iter().any(|name| is(path, name)).then_some(2)
+    }
+}
+
+fn is(path: u64, want: &[u8]) -> bool {
     let mut name = [0u8; 16];
-    let is = |want: &[u8], name: &mut [u8; 16]| {
-        let Some(part) = name.get_mut(..want.len()) else { return false };
-        Guest.read(path, part) && part == want
-    };
-    is(b"/dev/urandom\0", &mut name) || is(b"/dev/random\0", &mut name)
+    let Some(part) = name.get_mut(..want.len()) else { return false };
+    Guest.read(path, part) && part == want
 }

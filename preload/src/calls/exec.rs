@@ -11,7 +11,7 @@ use super::time;
 use crate::files::{self, Target};
 use crate::sys::{Guest, sys};
 use crate::thread::{SCRATCH_BYTES, Thread};
-use crate::{arena, record, replay};
+use crate::{arena, policy, record, replay};
 
 const E2BIG: i64 = -7;
 
@@ -40,6 +40,9 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return again(t, row, args, &plan);
     }
     if t.process().mode == Mode::Record && !recording_goes_on(t) {
+        if let Some(ret) = policy::exec::unobserved(t) {
+            return ret;
+        }
         // Nobody would take the new image's log: it runs as it would without rr-run.
         if t.process().trap_tsc {
             time::let_tsc_be();
@@ -51,6 +54,10 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     let target = files::executable(plan.dirfd, plan.path, plan.flags);
     attempt(t, row, args, &target);
+    if let Some(ret) = policy::exec::check(t, plan.dirfd, plan.path, &target) {
+        record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
+        return ret;
+    }
     let entry = t.process().entry();
     if let Some(reason) = target.opaque {
         record::note(t, note::OPAQUE, reason);

@@ -18,7 +18,8 @@ use crate::sys::{Guest, sys, write_guest};
 use crate::thread::Thread;
 
 const REFUSED: i64 = -(libc::ECONNREFUSED as i64);
-const DNS: u16 = 53;
+/// Port of name servers.
+pub const DNS: u16 = 53;
 /// Nothing listens here (tcpmux): who sends there is told so at once.
 const CLOSED: u16 = 1;
 /// Bytes of the largest address, `sockaddr_in6`.
@@ -28,10 +29,11 @@ const ADDR_BYTES: usize = 28;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Inet {
     /// 4 or 6.
-    version: u8,
-    port: u16,
+    pub version: u8,
+    /// Port.
+    pub port: u16,
     /// Network order; of version 4 the first four bytes.
-    ip: [u8; 16],
+    pub ip: [u8; 16],
 }
 
 impl Inet {
@@ -49,7 +51,7 @@ impl Inet {
     }
 
     /// Reads the guest's `sockaddr`; None if it is of another family.
-    fn read(addr: u64, len: u64) -> Option<Inet> {
+    pub fn read(addr: u64, len: u64) -> Option<Inet> {
         let mut raw = [0u8; ADDR_BYTES];
         let len = (len as u32 as usize).min(ADDR_BYTES);
         if addr == 0 || len < 2 || !Guest.read(addr, raw.get_mut(..len)?) {
@@ -95,7 +97,7 @@ impl Inet {
     }
 
     /// An IPv4 address inside an IPv6 one as what it is.
-    fn unmapped(self) -> Inet {
+    pub fn unmapped(self) -> Inet {
         if self.version == 6 && self.ip[..12] == Inet::MAPPED {
             let mut ip = [0; 16];
             ip[..4].copy_from_slice(&self.ip[12..]);
@@ -110,6 +112,12 @@ impl Inet {
             4 => plain.ip[0] == 127 || plain.ip[..4] == [0; 4],
             _ => plain.ip == Inet::LOOPBACK6 || plain.ip == [0; 16],
         }
+    }
+
+    /// True for the name server that network replay has in place of all others.
+    pub fn is_player_s(self) -> bool {
+        let net = &arena::header().net;
+        self.is_loopback() && net.dns.iter().any(|p| p.load(Ordering::Relaxed) == self.port.into())
     }
 
     fn is_multicast(self) -> bool {
@@ -207,23 +215,18 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
     match nr as i64 {
         libc::SYS_recvfrom if args[4] != 0 => {
             let server = t.process().name_server;
-            show(args[4], args[5], |from| from_player(from).then_some(server));
+            show(args[4], args[5], |from| from.is_player_s().then_some(server));
         }
         libc::SYS_recvmsg => {
             let server = t.process().name_server;
             let mut name = [0u8; 8];
             if Guest.read(args[1], &mut name) {
                 let name = u64::from_le_bytes(name);
-                show(name, args[1] + 8, |from| from_player(from).then_some(server));
+                show(name, args[1] + 8, |from| from.is_player_s().then_some(server));
             }
         }
         _ => {}
     }
-}
-
-fn from_player(from: Inet) -> bool {
-    let net = &arena::header().net;
-    from.is_loopback() && net.dns.iter().any(|p| p.load(Ordering::Relaxed) == from.port.into())
 }
 
 /// Replaces an address that the kernel has written for the guest, if there is another.
@@ -356,7 +359,7 @@ fn send(t: &mut Thread, fd: u64, to: Inet, sent: impl FnOnce(&[u8], usize) -> i6
 }
 
 /// The system's resolvers that are asked through a Unix socket.
-fn is_resolver(addr: u64, len: u64) -> bool {
+pub fn is_resolver(addr: u64, len: u64) -> bool {
     const NAMES: [&[u8]; 3] = [b"/var/run/nscd/", b"/run/nscd/", b"/run/systemd/resolve/"];
     let mut raw = [0u8; 110];
     let len = (len as u32 as usize).min(raw.len());

@@ -1,11 +1,13 @@
 //! The rows, by area. A row may stand in any area's file; here they are put in order.
 
-use super::{Class, Ret, Row};
+use super::{Class, Effect, Ret, Row};
 
-/// Writes rows as `number name: Class (argument: type, ...) -> Ret;`.
+/// Writes rows as `number name: Class (argument: type, ...) -> Ret;`, or with what the call does
+/// to files and the network as `... -> Ret, Effect;`.
 macro_rules! rows {
     ($(
-        $nr:literal $name:ident: $class:ident ($($arg:ident: $ty:expr),* $(,)?) -> $ret:ident;
+        $nr:literal $name:ident: $class:ident ($($arg:ident: $ty:expr),* $(,)?) -> $ret:ident
+            $(, $effect:expr)?;
     )*) => {
         &[$($crate::table::Row {
             nr: $nr,
@@ -13,6 +15,7 @@ macro_rules! rows {
             class: $crate::table::Class::$class,
             args: &[$($crate::table::Arg { name: stringify!($arg), ty: $ty }),*],
             ret: $crate::table::Ret::$ret,
+            effect: [$($effect,)? $crate::table::Effect::None][0],
         }),*]
     };
 }
@@ -58,8 +61,16 @@ const COUNT: usize = {
 
 const MISSING: u16 = u16::MAX;
 
+#[expect(clippy::large_const_arrays, reason = "used once, behind the reference above")]
 const ORDERED: [Row; COUNT] = {
-    let none = Row { nr: MISSING, name: "", class: Class::Refused, args: &[], ret: Ret::Int };
+    let none = Row {
+        nr: MISSING,
+        name: "",
+        class: Class::Refused,
+        args: &[],
+        ret: Ret::Int,
+        effect: Effect::None,
+    };
     let mut rows = [none; COUNT];
     let mut area = 0;
     while area < AREAS.len() {

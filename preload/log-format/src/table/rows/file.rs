@@ -1,6 +1,8 @@
 //! Open files: descriptors, their state, directories' content, attributes.
 
 use crate::record::Dir;
+use crate::table::Act::*;
+use crate::table::Effect::*;
 use crate::table::Row;
 use crate::table::flags::FlagSet;
 use crate::table::types::{By, Len::*, Shape::*, Ty, Ty::*};
@@ -64,12 +66,12 @@ const FCNTL_ARG: Ty = Ty::By(&By {
 
 pub(super) const ROWS: &[Row] = rows! {
     // Opening a FIFO waits for its other end.
-    2 open: Blocking (pathname: Path, flags: Flags(FlagSet::Open), mode: OPEN_MODE) -> Fd;
-    85 creat: Blocking (pathname: Path, mode: Mode) -> Fd;
+    2 open: Blocking (pathname: Path, flags: Flags(FlagSet::Open), mode: OPEN_MODE) -> Fd, Opens(0);
+    85 creat: Blocking (pathname: Path, mode: Mode) -> Fd, Opens(0);
     257 openat: Blocking (dirfd: DirFd, pathname: Path, flags: Flags(FlagSet::Open),
-        mode: OPENAT_MODE) -> Fd;
+        mode: OPENAT_MODE) -> Fd, Opens(1);
     437 openat2: Blocking (dirfd: DirFd, pathname: Path, how: In(Arg(3), OpenHow), size: Ulong)
-        -> Fd;
+        -> Fd, Opens(1);
     303 name_to_handle_at: Recorded (dirfd: DirFd, pathname: Path,
         handle: OutAlways(Counted(8, 0, 1), Opaque), mount_id: HANDLE_MOUNT_ID,
         flags: Flags(FlagSet::At)) -> Int;
@@ -103,7 +105,7 @@ pub(super) const ROWS: &[Row] = rows! {
     306 syncfs: Recorded (fd: Fd) -> Int;
     277 sync_file_range: Recorded (fd: Fd, offset: Long, nbytes: Long, flags: Flags(FlagSet::Hex))
         -> Int;
-    76 truncate: Recorded (path: Path, length: Long) -> Int;
+    76 truncate: Recorded (path: Path, length: Long) -> Int, Paths(&[Changes(0)]);
     77 ftruncate: Recorded (fd: Fd, length: Long) -> Int;
     285 fallocate: Recorded (fd: Fd, mode: Flags(FlagSet::Fallocate), offset: Long, len: Long)
         -> Int;
@@ -113,16 +115,16 @@ pub(super) const ROWS: &[Row] = rows! {
     451 cachestat: Recorded (fd: Fd, cstat_range: In(Fixed(16), U64), cstat: Out(Fixed(40), U64),
         flags: Flags(FlagSet::Hex)) -> Int;
 
-    91 fchmod: Recorded (fd: Fd, mode: Mode) -> Int;
-    93 fchown: Recorded (fd: Fd, owner: Uint, group: Uint) -> Int;
+    91 fchmod: Recorded (fd: Fd, mode: Mode) -> Int, ChangesFile;
+    93 fchown: Recorded (fd: Fd, owner: Uint, group: Uint) -> Int, ChangesFile;
     95 umask: Recorded (mask: Mode) -> Int;
 
     188 setxattr: Recorded (path: Path, name: Path, value: In(Arg(3), Bytes), size: Ulong,
-        flags: Flags(FlagSet::Xattr)) -> Int;
+        flags: Flags(FlagSet::Xattr)) -> Int, Paths(&[Changes(0)]);
     189 lsetxattr: Recorded (path: Path, name: Path, value: In(Arg(3), Bytes), size: Ulong,
-        flags: Flags(FlagSet::Xattr)) -> Int;
+        flags: Flags(FlagSet::Xattr)) -> Int, Paths(&[ChangesEntry(0)]);
     190 fsetxattr: Recorded (fd: Fd, name: Path, value: In(Arg(3), Bytes), size: Ulong,
-        flags: Flags(FlagSet::Xattr)) -> Int;
+        flags: Flags(FlagSet::Xattr)) -> Int, ChangesFile;
     191 getxattr: Recorded (path: Path, name: Path, value: Out(RetMax(3), Bytes), size: Ulong)
         -> Int;
     192 lgetxattr: Recorded (path: Path, name: Path, value: Out(RetMax(3), Bytes), size: Ulong)
@@ -131,19 +133,19 @@ pub(super) const ROWS: &[Row] = rows! {
     194 listxattr: Recorded (path: Path, list: Out(RetMax(2), Bytes), size: Ulong) -> Int;
     195 llistxattr: Recorded (path: Path, list: Out(RetMax(2), Bytes), size: Ulong) -> Int;
     196 flistxattr: Recorded (fd: Fd, list: Out(RetMax(2), Bytes), size: Ulong) -> Int;
-    197 removexattr: Recorded (path: Path, name: Path) -> Int;
-    198 lremovexattr: Recorded (path: Path, name: Path) -> Int;
-    199 fremovexattr: Recorded (fd: Fd, name: Path) -> Int;
+    197 removexattr: Recorded (path: Path, name: Path) -> Int, Paths(&[Changes(0)]);
+    198 lremovexattr: Recorded (path: Path, name: Path) -> Int, Paths(&[ChangesEntry(0)]);
+    199 fremovexattr: Recorded (fd: Fd, name: Path) -> Int, ChangesFile;
     463 setxattrat: Recorded (dirfd: DirFd, path: Path, at_flags: Flags(FlagSet::At), name: Path,
-        args: XattrArgs(Dir::In), size: Ulong) -> Int;
+        args: XattrArgs(Dir::In), size: Ulong) -> Int, Paths(&[Changes(1)]);
     464 getxattrat: Recorded (dirfd: DirFd, path: Path, at_flags: Flags(FlagSet::At), name: Path,
         args: XattrArgs(Dir::Out), size: Ulong) -> Int;
     465 listxattrat: Recorded (dirfd: DirFd, path: Path, at_flags: Flags(FlagSet::At),
         list: Out(RetMax(4), Bytes), size: Ulong) -> Int;
     466 removexattrat: Recorded (dirfd: DirFd, path: Path, at_flags: Flags(FlagSet::At), name: Path)
-        -> Int;
+        -> Int, Paths(&[Changes(1)]);
     468 file_getattr: Recorded (dirfd: DirFd, path: Path, ufattr: Out(Arg(3), Opaque), size: Ulong,
         at_flags: Flags(FlagSet::At)) -> Int;
     469 file_setattr: Recorded (dirfd: DirFd, path: Path, ufattr: InLoose(Arg(3), Opaque),
-        size: Ulong, at_flags: Flags(FlagSet::At)) -> Int;
+        size: Ulong, at_flags: Flags(FlagSet::At)) -> Int, Paths(&[Changes(1)]);
 };

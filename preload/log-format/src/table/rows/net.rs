@@ -1,5 +1,6 @@
 //! Sockets.
 
+use crate::table::Effect::*;
 use crate::table::Row;
 use crate::table::flags::FlagSet;
 use crate::table::types::{By, Len::*, Shape::*, Ty, Ty::*};
@@ -31,11 +32,11 @@ pub(super) const ROWS: &[Row] = rows! {
         protocol: Int) -> Fd;
     53 socketpair: Recorded (domain: Flags(FlagSet::Domain), type: Flags(FlagSet::SocketType),
         protocol: Int, sv: Out(Fixed(8), I32)) -> Int;
-    42 connect: Blocking (sockfd: Fd, addr: In(Arg(2), Sockaddr), addrlen: Int) -> Int;
+    42 connect: Blocking (sockfd: Fd, addr: In(Arg(2), Sockaddr), addrlen: Int) -> Int, Connects;
     43 accept: Blocking (sockfd: Fd, addr: address(2), addrlen: InOut(Fixed(4), I32)) -> Fd;
     288 accept4: Blocking (sockfd: Fd, addr: address(2), addrlen: InOut(Fixed(4), I32),
         flags: Flags(FlagSet::SocketFlags)) -> Fd;
-    49 bind: Recorded (sockfd: Fd, addr: In(Arg(2), Sockaddr), addrlen: Int) -> Int;
+    49 bind: Recorded (sockfd: Fd, addr: In(Arg(2), Sockaddr), addrlen: Int) -> Int, Binds;
     50 listen: Recorded (sockfd: Fd, backlog: Int) -> Int;
     51 getsockname: Recorded (sockfd: Fd, addr: address(2), addrlen: InOut(Fixed(4), I32)) -> Int;
     52 getpeername: Recorded (sockfd: Fd, addr: address(2), addrlen: InOut(Fixed(4), I32)) -> Int;
@@ -46,13 +47,13 @@ pub(super) const ROWS: &[Row] = rows! {
         optval: Out(U32At(4, OPTION_MAX), SockOption), optlen: InOut(Fixed(4), I32)) -> Int;
 
     44 sendto: Blocking (sockfd: Fd, buf: In(Ret, Bytes), len: Ulong, flags: Flags(FlagSet::Msg),
-        dest_addr: In(Arg(5), Sockaddr), addrlen: Int) -> Int;
+        dest_addr: In(Arg(5), Sockaddr), addrlen: Int) -> Int, SendsTo(4);
     45 recvfrom: Blocking (sockfd: Fd, buf: Out(RetMax(2), Bytes), len: Ulong,
         flags: Flags(FlagSet::Msg), src_addr: address(5), addrlen: InOut(Fixed(4), I32)) -> Int;
-    46 sendmsg: Blocking (sockfd: Fd, msg: MsgIn, flags: Flags(FlagSet::Msg)) -> Int;
+    46 sendmsg: Blocking (sockfd: Fd, msg: MsgIn, flags: Flags(FlagSet::Msg)) -> Int, SendsMessages;
     47 recvmsg: Blocking (sockfd: Fd, msg: MsgOut, flags: Flags(FlagSet::Msg)) -> Int;
     307 sendmmsg: Blocking (sockfd: Fd, msgvec: MmsgIn, vlen: Uint, flags: Flags(FlagSet::Msg))
-        -> Int;
+        -> Int, SendsMessages;
     299 recvmmsg: Blocking (sockfd: Fd, msgvec: MmsgOut, vlen: Uint, flags: Flags(FlagSet::Msg),
         timeout: OutAlways(Fixed(16), Timespec)) -> Int;
 };

@@ -1,5 +1,7 @@
 //! Names in the file system, and the file systems themselves.
 
+use crate::table::Act::*;
+use crate::table::Effect::*;
 use crate::table::Row;
 use crate::table::flags::FlagSet;
 use crate::table::types::{Len::*, Shape::*, Ty::*};
@@ -14,39 +16,46 @@ pub(super) const ROWS: &[Row] = rows! {
     81 fchdir: Recorded (fd: Fd) -> Int;
     161 chroot: Recorded (path: Path) -> Int;
     155 pivot_root: Recorded (new_root: Path, put_old: Path) -> Int;
-    82 rename: Recorded (oldpath: Path, newpath: Path) -> Int;
-    264 renameat: Recorded (olddirfd: DirFd, oldpath: Path, newdirfd: DirFd, newpath: Path) -> Int;
+    82 rename: Recorded (oldpath: Path, newpath: Path) -> Int, Paths(&[Removes(0), Replaces(1)]);
+    264 renameat: Recorded (olddirfd: DirFd, oldpath: Path, newdirfd: DirFd, newpath: Path)
+        -> Int, Paths(&[Removes(1), Replaces(3)]);
     316 renameat2: Recorded (olddirfd: DirFd, oldpath: Path, newdirfd: DirFd, newpath: Path,
-        flags: Flags(FlagSet::Rename)) -> Int;
-    83 mkdir: Recorded (pathname: Path, mode: Mode) -> Int;
-    258 mkdirat: Recorded (dirfd: DirFd, pathname: Path, mode: Mode) -> Int;
-    84 rmdir: Recorded (pathname: Path) -> Int;
-    86 link: Recorded (oldpath: Path, newpath: Path) -> Int;
+        flags: Flags(FlagSet::Rename)) -> Int, Paths(&[Removes(1), Replaces(3)]);
+    83 mkdir: Recorded (pathname: Path, mode: Mode) -> Int, Paths(&[Creates(0)]);
+    258 mkdirat: Recorded (dirfd: DirFd, pathname: Path, mode: Mode) -> Int, Paths(&[Creates(1)]);
+    84 rmdir: Recorded (pathname: Path) -> Int, Paths(&[Removes(0)]);
+    86 link: Recorded (oldpath: Path, newpath: Path) -> Int, Paths(&[Changes(0), Creates(1)]);
     265 linkat: Recorded (olddirfd: DirFd, oldpath: Path, newdirfd: DirFd, newpath: Path,
-        flags: Flags(FlagSet::At)) -> Int;
-    87 unlink: Recorded (pathname: Path) -> Int;
-    263 unlinkat: Recorded (dirfd: DirFd, pathname: Path, flags: Flags(FlagSet::AtUnlink)) -> Int;
-    88 symlink: Recorded (target: Path, linkpath: Path) -> Int;
-    266 symlinkat: Recorded (target: Path, newdirfd: DirFd, linkpath: Path) -> Int;
+        flags: Flags(FlagSet::At)) -> Int, Paths(&[Changes(1), Creates(3)]);
+    87 unlink: Recorded (pathname: Path) -> Int, Paths(&[Removes(0)]);
+    263 unlinkat: Recorded (dirfd: DirFd, pathname: Path, flags: Flags(FlagSet::AtUnlink))
+        -> Int, Paths(&[Removes(1)]);
+    88 symlink: Recorded (target: Path, linkpath: Path) -> Int, Paths(&[Creates(1)]);
+    266 symlinkat: Recorded (target: Path, newdirfd: DirFd, linkpath: Path)
+        -> Int, Paths(&[Creates(2)]);
     89 readlink: Recorded (pathname: Path, buf: Out(Ret, Bytes), bufsiz: Int) -> Int;
     267 readlinkat: Recorded (dirfd: DirFd, pathname: Path, buf: Out(Ret, Bytes), bufsiz: Int)
         -> Int;
-    133 mknod: Recorded (pathname: Path, mode: Mode, dev: Uint) -> Int;
-    259 mknodat: Recorded (dirfd: DirFd, pathname: Path, mode: Mode, dev: Uint) -> Int;
-    90 chmod: Recorded (pathname: Path, mode: Mode) -> Int;
-    268 fchmodat: Recorded (dirfd: DirFd, pathname: Path, mode: Mode) -> Int;
+    133 mknod: Recorded (pathname: Path, mode: Mode, dev: Uint) -> Int, Paths(&[Creates(0)]);
+    259 mknodat: Recorded (dirfd: DirFd, pathname: Path, mode: Mode, dev: Uint)
+        -> Int, Paths(&[Creates(1)]);
+    90 chmod: Recorded (pathname: Path, mode: Mode) -> Int, Paths(&[Changes(0)]);
+    268 fchmodat: Recorded (dirfd: DirFd, pathname: Path, mode: Mode) -> Int, Paths(&[Changes(1)]);
     452 fchmodat2: Recorded (dirfd: DirFd, pathname: Path, mode: Mode, flags: Flags(FlagSet::At))
-        -> Int;
-    92 chown: Recorded (pathname: Path, owner: Uint, group: Uint) -> Int;
-    94 lchown: Recorded (pathname: Path, owner: Uint, group: Uint) -> Int;
+        -> Int, Paths(&[Changes(1)]);
+    92 chown: Recorded (pathname: Path, owner: Uint, group: Uint) -> Int, Paths(&[Changes(0)]);
+    94 lchown: Recorded (pathname: Path, owner: Uint, group: Uint)
+        -> Int, Paths(&[ChangesEntry(0)]);
     260 fchownat: Recorded (dirfd: DirFd, pathname: Path, owner: Uint, group: Uint,
-        flags: Flags(FlagSet::At)) -> Int;
-    132 utime: Recorded (filename: Path, times: In(Fixed(16), U64)) -> Int;
-    235 utimes: Recorded (filename: Path, times: In(Fixed(32), Timeval)) -> Int;
-    261 futimesat: Recorded (dirfd: DirFd, pathname: Path, times: In(Fixed(32), Timeval)) -> Int;
+        flags: Flags(FlagSet::At)) -> Int, Paths(&[Changes(1)]);
+    132 utime: Recorded (filename: Path, times: In(Fixed(16), U64)) -> Int, Paths(&[Changes(0)]);
+    235 utimes: Recorded (filename: Path, times: In(Fixed(32), Timeval))
+        -> Int, Paths(&[Changes(0)]);
+    261 futimesat: Recorded (dirfd: DirFd, pathname: Path, times: In(Fixed(32), Timeval))
+        -> Int, Paths(&[Changes(1)]);
     // With UTIME_NOW or UTIME_OMIT the seconds may be left unset.
     280 utimensat: Recorded (dirfd: DirFd, pathname: Path, times: InLoose(Fixed(32), Timespec),
-        flags: Flags(FlagSet::At)) -> Int;
+        flags: Flags(FlagSet::At)) -> Int, Paths(&[Changes(1)]);
 
     165 mount: Recorded (source: Path, target: Path, filesystemtype: Path,
         mountflags: Flags(FlagSet::Mount), data: Path) -> Int;

@@ -1,5 +1,6 @@
 //! Processes and threads: creation, end, waiting, identity, control.
 
+use crate::table::Effect::*;
 use crate::table::Row;
 use crate::table::flags::FlagSet;
 use crate::table::types::{By, Len::*, Shape::*, Ty, Ty::*};
@@ -235,9 +236,9 @@ pub(super) const ROWS: &[Row] = rows! {
     57 fork: Own () -> Int;
     58 vfork: Own () -> Int;
     435 clone3: Own (cl_args: In(Arg(1), CloneArgs), size: Ulong) -> Int;
-    59 execve: Own (pathname: Path, argv: Strings, envp: Strings) -> Int;
+    59 execve: Own (pathname: Path, argv: Strings, envp: Strings) -> Int, Executes(0);
     322 execveat: Own (dirfd: DirFd, pathname: Path, argv: Strings, envp: Strings,
-        flags: Flags(FlagSet::At)) -> Int;
+        flags: Flags(FlagSet::At)) -> Int, Executes(1);
     60 exit: Own (status: Int) -> Int;
     231 exit_group: Own (status: Int) -> Int;
     61 wait4: Blocking (pid: Int, wstatus: Out(Fixed(4), WaitStatus), options: Flags(FlagSet::Wait),
