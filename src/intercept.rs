@@ -289,8 +289,9 @@ fn take(
         Ok(pair) => pair,
         Err(e) => return leave(&mut opened, format!("no pair of sockets could be made ({e})")),
     };
-    let Some(entry) = guest.local_addr().ok().and_then(|own| shared.sockets.enter(&asked, own))
-    else {
+    let ends = guest.local_addr().and_then(|own| Ok((own, guest.peer_addr()?.port())));
+    let entry = ends.ok().and_then(|(own, other)| shared.sockets.enter(&asked, own, other));
+    let Some(entry) = entry else {
         return leave(&mut opened, "there are too many connections at once".into());
     };
     let swapped = asked.swap(&guest);

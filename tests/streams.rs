@@ -2,7 +2,9 @@
 
 mod aimock;
 mod curl;
+mod live;
 mod models;
+mod moved;
 mod python;
 mod timing;
 

@@ -3,6 +3,8 @@
 //! `{ca}` is trusted by the host where a variable names it. Each case is also replayed strictly,
 //! without network.
 
+mod traffic;
+
 use rr_run::intercept::plain::{What, events};
 use rr_run::session::Session;
 use rr_run::session::manifest::TlsSummary;

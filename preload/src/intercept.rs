@@ -108,10 +108,15 @@ fn hand_over(t: &mut Thread, fd: u64, hello_at: u64, hello_len: u64) -> Result<(
     // First what can fail without a trace.
     let holders = Holders::of(fd)?;
     let host = connect()?;
+    // The host shares the old socket's flags from here on, and sets its own.
+    // SAFETY: fcntl of a descriptor, without pointers.
+    let flags = unsafe { sys!(libc::SYS_fcntl, fd, libc::F_GETFL) };
     let new = exchange(host, &request, fd, hello_at);
     close(host);
     let Some(new) = new? else { return Ok(()) };
     copy_options(fd, new);
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_fcntl, new, libc::F_SETFL, flags) };
     holders.replace(new);
     close(new);
     Ok(())
@@ -278,10 +283,5 @@ fn copy_options(old: u64, new: u64) {
                 sys!(libc::SYS_setsockopt, new, level, name, at, len);
             }
         }
-    }
-    // SAFETY: fcntl of descriptors, without pointers.
-    unsafe {
-        let flags = sys!(libc::SYS_fcntl, old, libc::F_GETFL);
-        sys!(libc::SYS_fcntl, new, libc::F_SETFL, flags);
     }
 }

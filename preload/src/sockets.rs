@@ -36,12 +36,17 @@ fn name(nr: i64, fd: u64) -> Option<Raw> {
 /// The entry of a socket whose other end is the host.
 pub fn entry_of(fd: u64) -> Option<&'static Socket> {
     let (version, port) = own_end(&name(libc::SYS_getsockname, fd)?)?;
-    arena::sockets().iter().find(|socket| {
+    let socket = arena::sockets().iter().find(|socket| {
         socket.state.load(Ordering::Acquire) == socket_state::OPEN && {
             let (v, p, _) = socket.local.get();
             (v, p) == (version, port)
         }
-    })
+    })?;
+    // Another connection on loopback may have the same port at this end. The peer of one that
+    // has ended is not known any more.
+    let other = socket.local.other_port.load(Ordering::Relaxed);
+    let same = |raw: Raw| u32::from(u16::from_be_bytes([raw[2], raw[3]])) == other;
+    (other == 0 || name(libc::SYS_getpeername, fd).is_none_or(same)).then_some(socket)
 }
 
 /// After getsockname or getpeername of such a socket: writes the address that the guest knows.

@@ -186,8 +186,9 @@ impl Sockets {
         Sockets { arena, ended: Mutex::default() }
     }
 
-    /// Enters a socket whose own end is `own`; its number, or none if there is no room.
-    pub(super) fn enter(&self, asked: &Asked, own: SocketAddr) -> Option<usize> {
+    /// Enters one end of a pair, `own`, whose other end has this port; its number, or none if
+    /// there is no room.
+    pub(super) fn enter(&self, asked: &Asked, own: SocketAddr, other_port: u16) -> Option<usize> {
         let sockets = self.arena.sockets();
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |i: usize| {
@@ -219,6 +220,7 @@ impl Sockets {
         socket.process.store(asked.request.process, Ordering::Relaxed);
         socket.step.store(asked.request.step, Ordering::Relaxed);
         set(&socket.local, own);
+        socket.local.other_port.store(other_port.into(), Ordering::Relaxed);
         set(&socket.peer, asked.peer);
         set(&socket.shown, asked.local);
         socket.state.store(socket_state::OPEN, Ordering::Release);

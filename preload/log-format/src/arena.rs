@@ -87,8 +87,8 @@ pub mod option {
 pub struct Address {
     /// 4 or 6 in bits 0 to 15, port in bits 16 to 31.
     pub kind_port: AtomicU32,
-    /// Padding.
-    pub pad: AtomicU32,
+    /// Of [`Socket::local`]: port of the connection's other end, 0 if that does not matter.
+    pub other_port: AtomicU32,
     /// The address's bytes in network order; of version 4 the first four.
     pub ip: [AtomicU64; 2],
 }
@@ -125,7 +125,7 @@ pub mod socket_state {
     pub const REFUSED: u32 = 3;
 }
 
-/// A socket of a guest whose other end is the host, found by the port of the guest's end.
+/// A socket of a guest whose other end is the host, found by the ports of both ends.
 #[repr(C)]
 pub struct Socket {
     /// One of [`socket_state`]'s values.

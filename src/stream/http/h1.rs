@@ -71,36 +71,42 @@ impl H1 {
         if segment.direction != self.setting.requests {
             return self.responses(*segment, done);
         }
-        self.requests(*segment, done);
-        let mut early = std::mem::take(&mut self.early).into_iter();
-        while let Some(held) = early.next() {
-            if let Next::Become(state, mut rest) = self.responses(held.segment(), done) {
-                rest.extend(early);
-                return Next::Become(state, rest);
+        let mut rest = *segment;
+        while self.request(&mut rest, done) {
+            if self.early.is_empty() || self.queue.iter().all(|d| d.response.done) {
+                continue;
+            }
+            let mut early = std::mem::take(&mut self.early).into_iter();
+            while let Some(held) = early.next() {
+                if let Next::Become(state, mut held) = self.responses(held.segment(), done) {
+                    held.extend(early);
+                    held.extend((!rest.bytes.is_empty()).then(|| Held::new(&rest)));
+                    return Next::Become(state, held);
+                }
             }
         }
         Next::Same
     }
 
-    fn requests(&mut self, mut rest: Segment<'_>, done: &mut Vec<Decoded>) {
-        while !rest.bytes.is_empty() {
-            if let Some(waiting) = &mut self.waiting {
-                let held: usize = waiting.iter().map(Held::len).sum();
-                if held + rest.bytes.len() > HEAD_BYTES_MAX {
-                    self.fail("much was sent before an upgrade was answered".into(), true);
-                } else {
-                    waiting.push(Held::new(&rest));
-                }
-                break;
-            }
-            match self.request_part(&mut rest) {
-                Ok(()) => self.emit(done),
-                Err(why) => self.fail(why, true),
-            }
-            if matches!(self.requests, Side::Off) {
-                break;
-            }
+    /// Takes a part of what the client sends; whether there was any.
+    fn request(&mut self, rest: &mut Segment<'_>, done: &mut Vec<Decoded>) -> bool {
+        if rest.bytes.is_empty() || matches!(self.requests, Side::Off) {
+            return false;
         }
+        if let Some(waiting) = &mut self.waiting {
+            let held: usize = waiting.iter().map(Held::len).sum();
+            if held + rest.bytes.len() > HEAD_BYTES_MAX {
+                self.fail("much was sent before an upgrade was answered".into(), true);
+            } else {
+                waiting.push(Held::new(rest));
+            }
+            return false;
+        }
+        match self.request_part(rest) {
+            Ok(()) => self.emit(done),
+            Err(why) => self.fail(why, true),
+        }
+        true
     }
 
     fn request_part(&mut self, rest: &mut Segment<'_>) -> Result<(), String> {
@@ -154,7 +160,8 @@ impl H1 {
                 Ok(Part::More) => self.emit(done),
                 Ok(Part::Stays) => {
                     for held in self.waiting.take().unwrap_or_default() {
-                        self.requests(held.segment(), done);
+                        let mut rest = held.segment();
+                        while self.request(&mut rest, done) {}
                     }
                     self.emit(done);
                 }

@@ -136,6 +136,25 @@ fn an_answer_logged_before_its_request() {
 }
 
 #[test]
+fn early_answers_are_taken_before_the_next_request() {
+    let all = decoded(&[
+        sent("GET /1 HTTP/1.1\r\n\r\n"),
+        received("HTTP/1.1 204 No Content\r\n\r\nHTTP two\r\n\r\n"),
+        sent("GET /2 HTTP/1.1\r\n\r\n\"no\" request\r\n\r\n"),
+    ]);
+    assert!(matches!(&all[1].end, End::Malformed(why) if why.contains("response")), "{all:?}");
+}
+
+#[test]
+fn nothing_follows_a_close_of_a_websocket() {
+    let mut said = socket(false);
+    let more = conversations::ws_frame(0x81, b"more", None);
+    let last = said.iter_mut().rfind(|(direction, _)| *direction == Direction::Received);
+    last.unwrap().1.extend(more);
+    assert_eq!(decoded(&said)[0].messages.len(), 8);
+}
+
+#[test]
 fn other_protocols_have_no_exchanges() {
     for text in ["EHLO me\r\n", "*1\r\n$4\r\nPING\r\n", "GET key\r\n", "\x16\x03", "SSH-2.0-x\r\n"]
     {

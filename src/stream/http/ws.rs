@@ -61,7 +61,8 @@ struct Side {
     begun: Option<(u8, bool)>,
     control: Vec<u8>,
     inflate: Option<Inflate>,
-    broken: bool,
+    /// It has said goodbye, or its bytes make no sense any more.
+    over: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -93,7 +94,7 @@ impl WebSocket {
                 begun: None,
                 control: Vec::new(),
                 inflate,
-                broken: false,
+                over: false,
             }
         };
         let client = side(extensions.client_no_context);
@@ -112,18 +113,22 @@ impl WebSocket {
         let client = segment.direction == self.requests;
         let side = if client { &mut self.client } else { &mut self.server };
         let mut rest = segment.bytes;
-        while !rest.is_empty() && !side.broken {
+        while !rest.is_empty() && !side.over {
             match side.take(&mut rest) {
                 Ok(None) => {}
-                Ok(Some((opcode, bytes))) => found(Message {
-                    direction: segment.direction,
-                    opcode,
-                    bytes,
-                    time_ns: segment.time_ns,
-                    step: segment.step,
-                }),
+                Ok(Some((opcode, bytes))) => {
+                    // Nothing follows it (RFC 6455, section 5.5.1).
+                    side.over = opcode == Message::CLOSE;
+                    found(Message {
+                        direction: segment.direction,
+                        opcode,
+                        bytes,
+                        time_ns: segment.time_ns,
+                        step: segment.step,
+                    });
+                }
                 Err(why) => {
-                    side.broken = true;
+                    side.over = true;
                     return Err(why);
                 }
             }
