@@ -14,6 +14,7 @@
 //!    shows it.
 //! 7. [`cli`] has one file per subcommand; `show` and others read events by [`log::Events`].
 
+pub mod access;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use log_format::policy::{DENIALS, Denial, PolicyHeader, RULES_BYTES, restricts, rule, verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::access::lexical;
 use crate::error::{Error, Result};
 
 /// Where names without a name server come from.
@@ -316,22 +317,6 @@ fn raw(ip: IpAddr) -> (u8, [u8; 16]) {
         }
         IpAddr::V6(ip) => (6, ip.octets()),
     }
-}
-
-/// A path without `.` and `..`.
-fn lexical(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                out.pop();
-            }
-            part => out.push(part),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

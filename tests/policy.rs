@@ -1,6 +1,7 @@
 //! The policy: forbidden calls fail while recording and in network replay, a note says why, and a
 //! replay repeats it.
 
+mod access;
 mod exec;
 mod files;
 mod net;

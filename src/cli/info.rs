@@ -1,5 +1,7 @@
 //! `rr-run info`.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -9,6 +11,7 @@ use log_format::table;
 use serde_json::json;
 
 use super::StoreArgs;
+use crate::access::Access;
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::report::out::{self, stdout, written};
@@ -35,6 +38,9 @@ pub(super) struct Info {
     /// Do not read the log: no counts by call, no notes
     #[arg(long)]
     quick: bool,
+    /// What was accessed: files written, hosts reached, programs run
+    #[arg(long, conflicts_with_all = ["quick", "all"])]
+    access: bool,
     /// Environment, limits and files too
     #[arg(long)]
     all: bool,
@@ -57,6 +63,17 @@ impl Info {
     /// There is no such session, or its manifest can't be read.
     pub(super) fn run(self) -> Result<u8> {
         let session = self.store.store()?.open(self.session.as_deref())?;
+        if self.access {
+            let access = Access::of(&session)?;
+            return stdout(|out| {
+                if self.json {
+                    out::json(out, &access)?;
+                } else {
+                    out.write_all(access::render(&access).as_bytes()).map_err(written)?;
+                }
+                Ok(0)
+            });
+        }
         let seen = if self.quick { None } else { Some(read(&session)?) };
         stdout(|out| {
             if self.json {

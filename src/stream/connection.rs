@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use assemble::Sink;
+pub(crate) use assemble::{Sink, inet};
 pub(crate) use cleartext::Cleartext;
 pub(crate) use merge::{Merged, merge};
 

@@ -542,6 +542,14 @@ fn asked(call: &Call<'_>) -> bool {
     !room || call.args[2] > 0
 }
 
+/// The internet address in a `struct sockaddr`.
+pub(crate) fn inet(bytes: &[u8]) -> Option<SocketAddr> {
+    match peer(bytes)? {
+        Peer::Inet(address) => Some(address),
+        Peer::Unix(_) => None,
+    }
+}
+
 /// The address in a `struct sockaddr`.
 fn peer(bytes: &[u8]) -> Option<Peer> {
     let family = u16::from_le_bytes(*bytes.first_chunk()?);
