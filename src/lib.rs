@@ -7,7 +7,8 @@
 //!
 //! 1. `launch` has started the guest with the shim preloaded and an arena to map.
 //! 2. The shim performs the call and appends a record to its slot of the arena.
-//! 3. `log` moves full slots into the session as checksummed, compressed frames.
+//! 3. `log` moves full slots into the session as checksummed, compressed frames, out of which
+//!    `redact` has taken the secrets.
 //! 4. At the end `session` gets its manifest: processes, files, counts.
 //! 5. On replay `log` feeds the frames back; the shim answers the call from the record.
 //! 6. The first call that differs is a divergence: the host adds stack and context to it and
@@ -29,6 +30,7 @@ pub mod network;
 pub mod player;
 pub mod policy;
 pub mod record;
+pub mod redact;
 pub mod replay;
 pub mod report;
 pub mod session;

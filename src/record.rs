@@ -23,6 +23,7 @@ use crate::log::drain::{Drain, Limits};
 use crate::log::map::{ArenaMap, wait};
 use crate::log::table::Table;
 use crate::policy::Policy;
+use crate::redact::{self, Redactor};
 use crate::session::manifest::{
     ByteText, Entropy, Manifest, Options, Program, Status, Time, TlsMode,
 };
@@ -71,6 +72,8 @@ pub struct Recording {
     pub telemetry: Telemetry,
     /// What the program may do.
     pub policy: Policy,
+    /// What to do about secrets.
+    pub redact: redact::Options,
 }
 
 /// Records a program into a new session of `store`; the code to exit with.
@@ -89,6 +92,9 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let started_ns = setup::now_ns();
     let (frozen_ns, frozen_mono_ns) =
         guest.frozen_at.unwrap_or_else(|| (started_ns, setup::monotonic_ns()));
+    let strings = |all: &'_ [ByteText]| all.iter().map(|t| t.0.clone()).collect::<Vec<_>>();
+    let (env, argv) = (strings(&program.env), strings(&program.argv));
+    let mut redactor = Redactor::new(&recording.redact, &env, &argv)?;
     let dir = store.create(recording.name.as_deref(), &filename)?;
     let Some(_lock) = session::lock(&dir)? else {
         return Err(Error::SessionBusy { name: dir.display().to_string() });
@@ -122,6 +128,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
             aslr_off,
             tls: recording.tls,
             policy: recording.policy.clone(),
+            redact: !recording.redact.off,
         },
         seed: seed.iter().map(|b| format!("{b:02x}")).collect(),
         program,
@@ -133,9 +140,12 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         manifest.warnings.push(ASLR_WARNING.into());
         eprintln!("rr-run: {ASLR_WARNING}");
     }
-    session::write_manifest(&dir, &manifest)?;
-    let followers = recording.telemetry.followers(&manifest)?;
+    session::write_manifest(&dir, &manifest, &mut redactor)?;
+    // Without secrets.
+    let shown = session::read_manifest(&dir)?;
+    let followers = recording.telemetry.followers(&shown)?;
     let arena_path = arena_file(&dir)?;
+    redactor.stash(&arena_path);
     let kept_dir = store.kept_dir();
     let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };
     let setup = setup::Setup {
@@ -154,12 +164,13 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     };
     let arena = Arc::new(setup.create()?);
     let mut drain = Drain::new(arena.clone(), &dir, recording.limits)?;
+    drain.redactor = redactor;
     drain.provide_slots()?;
     let listening = interception.map(|i| i.listen(&arena, &arena_path)).transpose()?;
     let start = spawn_of(&filename, &manifest.program, &shim, &arena_path, limits)?;
     let mut children = Children::start(&start, &arena)?;
     // After the guest, which inherits neither its signal mask nor anything else of it.
-    let telemetry = Watch::start(&dir, &manifest, followers)?;
+    let telemetry = Watch::start(&dir, &shown, followers)?;
     let interception = listening.map(Interception::start).transpose()?;
     drain.plain = interception.as_ref().map(Interception::journal);
     let ended = follow(&mut drain, &mut children, &arena, recording.linger);
@@ -169,6 +180,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     drain.finish();
     let (stopped, failure) = drain.stopped();
     let reason = ended.or_else(|| stop_reason(stopped, failure));
+    let mut redactor = std::mem::take(&mut drain.redactor);
     let collected = drain.into_collected();
     let loaded = collected.drained.contains_key(&ROOT_KEY) || stopped != stop::NO;
     finish::fill(&mut manifest, &dir, collected, &children.statuses);
@@ -181,7 +193,8 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         None => Status::Complete,
         Some(reason) => Status::CutShort { reason: reason.clone() },
     };
-    let written = session::write_manifest(&dir, &manifest);
+    let redacted = redactor.finish(&dir, &mut manifest);
+    let written = redacted.and_then(|()| session::write_manifest(&dir, &manifest, &mut redactor));
     if written.is_ok() {
         session::remove_arena(&dir);
     }

@@ -30,6 +30,7 @@ use crate::log::output::Output;
 use crate::log::table::Table;
 use crate::policy::Policy;
 use crate::record::{exit_code, ring_at_end, scratch_dir};
+use crate::redact::marks::Marks;
 use crate::session::manifest::{Entropy, Manifest, Time, unhex};
 use crate::session::{self, Session, Status, facts};
 
@@ -135,6 +136,7 @@ impl<'a> Run<'a> {
         };
         let arena = Arc::new(setup.create()?);
         let mut feed = Feed::new(arena.clone(), session.dir(), false);
+        feed.accept(Marks::read(session.dir())?);
         feed.round()?;
         // A recording without randomisation replays without; one with it can't be exact anyway.
         if options.aslr_off && !turn_aslr_off() {

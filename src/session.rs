@@ -8,6 +8,7 @@
 //! <store>/<name>/procs/<key>.<n>.log  the log of each process, see log::chunk; that of plaintext
 //!                                   has a key of its own, see intercept::plain
 //! <store>/<name>/ca-bundle*         certificates that guests were told to trust
+//! <store>/<name>/redactions         where placeholders of secrets stand in the logs
 //! <store>/<name>/files/<identity>   kept copies of files that were mapped or executed
 //! ```
 
@@ -33,6 +34,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result};
 use crate::log::Events;
 use crate::log::map::ArenaMap;
+use crate::redact::{self, Redactor};
 pub use manifest::{Manifest, Process, Status};
 pub use store::Store;
 
@@ -60,8 +62,10 @@ pub(crate) fn remove_arena(dir: &Path) {
         let mut socket = target.clone().into_os_string();
         socket.push(crate::intercept::SOCKET_ENDING);
         let _ = fs::remove_file(socket);
+        let _ = fs::remove_file(redact::stash_of(&target));
         let _ = fs::remove_file(target);
     }
+    let _ = fs::remove_file(redact::stash_of(&path));
     let _ = fs::remove_file(&path);
 }
 
@@ -172,16 +176,25 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     serde_json::from_slice(&bytes).map_err(damaged)
 }
 
-/// Writes the manifest of the session in `dir`, replacing the old one at once or not at all.
+/// Writes the manifest of the session in `dir`, without secrets, replacing the old one at once or
+/// not at all.
 ///
 /// # Errors
 /// The system's.
-pub fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
+pub fn write_manifest(dir: &Path, manifest: &Manifest, redactor: &mut Redactor) -> Result<()> {
     let path = dir.join(MANIFEST);
     let failed = || Error::file("write", &path);
     let mut file =
         tempfile::Builder::new().prefix(".manifest").tempfile_in(dir).map_err(failed())?;
-    let json = serde_json::to_vec_pretty(manifest).map_err(|e| failed()(e.into()))?;
+    let json = match redactor.is_on() {
+        false => serde_json::to_vec_pretty(manifest),
+        true => serde_json::to_value(manifest).and_then(|mut value| {
+            redactor.json(&mut value);
+            // In the order of the fields.
+            serde_json::to_vec_pretty(&serde_json::from_value::<Manifest>(value)?)
+        }),
+    };
+    let json = json.map_err(|e| failed()(e.into()))?;
     file.write_all(&json).and_then(|()| file.write_all(b"\n")).map_err(failed())?;
     file.persist(&path).map_err(|e| failed()(e.error))?;
     Ok(())

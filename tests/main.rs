@@ -5,6 +5,7 @@
 //! * `real`: programs that people use, against a streaming server.
 //! * `cli`: rr-run's own commands, and bad input.
 //! * `export`: exports and telemetry, read by the tools that they are made for.
+//! * `redaction`: planted secrets.
 //! * `streams`: what sessions say of their connections.
 //! * `tidy`: the house rules as tests.
 //! * `tls`: TLS connections that the host takes over.
@@ -20,6 +21,7 @@ mod network;
 mod player;
 mod policy;
 mod real;
+mod redaction;
 mod streams;
 mod tidy;
 mod tls;

@@ -89,7 +89,7 @@ fn python() {
 fn openai_and_anthropic() {
     let case = Case::python("models.py").args([SERVER, "http://localhost:{http}"]).limit_s(120);
     let (_, sent, received) = all_plain(case.says("done"));
-    assert!(has(&sent, "sk-test") && has(&received, "data: [DONE]"));
+    assert!(has(&sent, "Bearer ") && has(&received, "data: [DONE]"));
 }
 
 #[test]

@@ -68,6 +68,15 @@ pub fn slot_data(index: u32) -> *mut u8 {
     (arena::BASE + arena::slot_offset(index as usize % arena::SLOT_COUNT) as u64) as *mut u8
 }
 
+/// Where placeholders stand in a fed slot: the number of these stretches, then place and length of
+/// each.
+pub fn slot_marks(index: u32) -> (usize, *const [u32; 2]) {
+    let at = arena::BASE + arena::marks_offset(index as usize % arena::SLOT_COUNT) as u64;
+    // SAFETY: as for `header`; the host wrote them before it queued the slot.
+    let count = unsafe { (at as *const u64).read_volatile() } as usize;
+    (count.min(arena::MARKS_MAX), (at + 8) as *const [u32; 2])
+}
+
 /// All sockets.
 pub fn sockets() -> &'static [Socket] {
     let at = (arena::BASE + arena::SOCKETS_AT as u64) as *const Socket;

@@ -113,7 +113,7 @@ impl Cursor {
 
     /// Fills `into`; false if the log ends before.
     pub fn bytes(&mut self, into: &mut [u8]) -> bool {
-        self.each_part(into.len(), |at, part, len| {
+        self.each_part(into.len(), |_, _, at, part, len| {
             let to = into.get_mut(at..at + len);
             // SAFETY: `part` has `len` readable bytes.
             to.is_some_and(|to| unsafe { copy_checked(to.as_mut_ptr(), part, len) })
@@ -123,16 +123,22 @@ impl Cursor {
     /// Copies the next `len` bytes to the guest's `addr`; false if the log ends or the guest's
     /// memory is not writable there.
     pub fn copy_out(&mut self, addr: u64, len: usize) -> bool {
-        self.each_part(len, |at, part, len| {
+        self.each_part(len, |_, _, at, part, len| {
             // SAFETY: `part` has `len` readable bytes; a fault at the guest's address is caught.
             unsafe { copy_checked((addr + at as u64) as *mut u8, part, len) }
         })
     }
 
-    /// Offset of the first of the next `len` bytes that differs from the guest's at `addr`.
-    pub fn differs(&mut self, addr: u64, len: usize) -> Option<u64> {
+    /// Offset of the first of the next `len` bytes that differs from the guest's at `addr`, but for
+    /// placeholders, where any bytes are right: `tolerated` gets those that differ, as recorded.
+    pub fn differs(
+        &mut self,
+        addr: u64,
+        len: usize,
+        tolerated: &mut impl FnMut(u64, &[u8]),
+    ) -> Option<u64> {
         let mut found = None;
-        self.each_part(len, |at, part, len| {
+        self.each_part(len, |slot, pos, at, part, len| {
             let mut done = 0;
             while done < len && found.is_none() {
                 let mut guest = [0u8; 256];
@@ -145,8 +151,19 @@ impl Cursor {
                 }
                 // SAFETY: `part` has `len` readable bytes.
                 let recorded = unsafe { core::slice::from_raw_parts(part.add(done), n) };
-                if let Some(i) = recorded.iter().zip(&guest).position(|(a, b)| a != b) {
-                    found = Some((at + done + i) as u64);
+                let mut i = 0;
+                while let Some(next) = recorded.iter().zip(&guest).skip(i).position(|(a, b)| a != b)
+                {
+                    i += next;
+                    let Some(end) = end_of_mark(slot, pos + done + i) else {
+                        found = Some((at + done + i) as u64);
+                        break;
+                    };
+                    let end = (end - pos - done).min(n);
+                    if let Some(bytes) = recorded.get(i..end) {
+                        tolerated(from + i as u64, bytes);
+                    }
+                    i = end;
                 }
                 done += n;
             }
@@ -157,13 +174,15 @@ impl Cursor {
 
     /// Passes over `len` bytes.
     pub fn skip(&mut self, len: usize) {
-        self.each_part(len, |_, _, _| true);
+        self.each_part(len, |_, _, _, _, _| true);
     }
 
+    /// Calls `f` for each stretch of the next `len` bytes that lies in one slot: with the slot, the
+    /// place in it, the offset in these bytes, their address and number.
     fn each_part(
         &mut self,
         len: usize,
-        mut f: impl FnMut(usize, *const u8, usize) -> bool,
+        mut f: impl FnMut(u32, usize, usize, *const u8, usize) -> bool,
     ) -> bool {
         let (mut at, mut ok) = (0, true);
         while at < len {
@@ -172,10 +191,30 @@ impl Cursor {
             }
             let part = (len - at).min(self.len - self.pos);
             // SAFETY: pos is inside the slot.
-            ok &= f(at, unsafe { self.base.add(self.pos) }, part);
+            ok &= f(self.slot, self.pos, at, unsafe { self.base.add(self.pos) }, part);
             self.pos += part;
             at += part;
         }
         ok
     }
+}
+
+/// Where the placeholder ends that covers this place of a slot; None if none does.
+fn end_of_mark(slot: u32, at: usize) -> Option<usize> {
+    let (count, marks) = arena::slot_marks(slot);
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // SAFETY: below the number of marks that stand there.
+        let [start, len] = unsafe { marks.add(middle).read() };
+        let end = start as usize + len as usize;
+        if at < start as usize {
+            high = middle;
+        } else if at >= end {
+            low = middle + 1;
+        } else {
+            return Some(end);
+        }
+    }
+    None
 }

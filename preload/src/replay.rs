@@ -202,6 +202,7 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
         }
     }
     let mut extras = Extras::default();
+    let mut recorded_bytes = 0;
     for _ in 0..nbufs {
         let word = cursor.word();
         let addr = cursor.word();
@@ -219,7 +220,9 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
         } else if dir == Dir::In as u8 {
             if flags & BUF_NOT_COMPARED != 0 {
                 cursor.skip(len);
-            } else if let Some(offset) = cursor.differs(here, len) {
+            } else if let Some(offset) = cursor.differs(here, len, &mut |addr, bytes| {
+                note_bytes(&mut t.scratch, &mut recorded_bytes, addr, bytes);
+            }) {
                 let difference = Difference {
                     arg: arg.into(),
                     offset,
@@ -241,7 +244,8 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
         entropy::fill_guest(&mut t.rng, to, ret as u64);
     }
     if let Some((number, which)) = extras.output {
-        show(row, args, ret, number, which);
+        let recorded = t.scratch.get(..recorded_bytes).unwrap_or_default();
+        show(row, args, ret, number, which, recorded);
     }
     step(t);
     (ret, extras)
@@ -272,8 +276,22 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
     }
 }
 
-/// Sends what a write put out to the host, in the order of the recording.
-fn show(row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64) {
+/// Remembers what the recording has at an address of the guest, where that is a placeholder:
+/// address, length, bytes. What does not fit stays as the guest has it.
+fn note_bytes(scratch: &mut [u8; SCRATCH_BYTES], used: &mut usize, addr: u64, bytes: &[u8]) {
+    let head = *used + 16;
+    let Some(end) = head.checked_add(bytes.len()) else { return };
+    if let Some(to) = scratch.get_mut(head..end) {
+        to.copy_from_slice(bytes);
+        scratch[*used..*used + 8].copy_from_slice(&addr.to_le_bytes());
+        scratch[*used + 8..head].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        *used = end;
+    }
+}
+
+/// Sends what a write put out to the host, in the order of the recording, with the bytes that are
+/// `recorded` where the guest has others.
+fn show(row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64, recorded: &[u8]) {
     let header = arena::header();
     loop {
         let bell = header.output_bell.load(Ordering::Acquire);
@@ -293,10 +311,10 @@ fn show(row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64) {
                 let (base, len) = (Guest.u64(at).unwrap_or(0), Guest.u64(at + 8).unwrap_or(0));
                 let len = len.min(left);
                 left -= len;
-                frame(which, base, len);
+                frame(which, base, len, recorded);
             }
         } else {
-            frame(which, args[1], ret as u64);
+            frame(which, args[1], ret as u64, recorded);
         }
     }
     header.output_seq.store(number + 1, Ordering::Release);
@@ -308,7 +326,7 @@ fn show(row: &Row, args: &[u64; 6], ret: i64, number: u64, which: u64) {
 /// Largest part of one write put into the ring at once.
 const FRAME_BYTES_MAX: u64 = OUTPUT_BYTES as u64 / 4;
 
-fn frame(which: u64, mut addr: u64, mut len: u64) {
+fn frame(which: u64, mut addr: u64, mut len: u64, recorded: &[u8]) {
     let header = arena::header();
     while len > 0 {
         let part = len.min(FRAME_BYTES_MAX);
@@ -329,9 +347,26 @@ fn frame(which: u64, mut addr: u64, mut len: u64) {
         let word = which | part << 32;
         ring_copy(written, &raw const word as u64, 8);
         ring_copy(written + 8, addr, part);
+        put_recorded(written + 8, addr, part, recorded);
         header.output_written.store(written + need, Ordering::Release);
         addr += part;
         len -= part;
+    }
+}
+
+/// Puts recorded bytes over what was copied from the guest's `addr` to `at` in the ring.
+fn put_recorded(at: u64, addr: u64, len: u64, mut recorded: &[u8]) {
+    while let Some((head, rest)) = recorded.split_at_checked(16) {
+        let [start, count] = [0, 8].map(|i| {
+            head.get(i..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
+        });
+        let Some((bytes, rest)) = rest.split_at_checked(count as usize) else { return };
+        let (first, end) = (start.max(addr), (start + count).min(addr + len));
+        if first < end {
+            let from = bytes.as_ptr() as u64 + (first - start);
+            ring_copy(at + (first - addr), from, end - first);
+        }
+        recorded = rest;
     }
 }
 

@@ -189,6 +189,9 @@ fn render(session: &Session, seen: Option<&Seen>, all: bool) -> String {
         page.line("umask", format!("{:04o}", program.umask));
     }
     page.line("processes", tree(manifest));
+    let redactions = manifest.redactions.rules.iter();
+    let redactions: Vec<_> = redactions.map(|(rule, n)| format!("{rule}: {n}")).collect();
+    page.line("redacted", redactions.join("\n"));
     page.line("warnings", manifest.warnings.join("\n"));
     if let Some(seen) = seen {
         let mut notes: Vec<String> = seen

@@ -1,6 +1,7 @@
 //! `rr-run record`, and `rr-run run`, which only seeds.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::policy::PolicyArgs;
@@ -8,6 +9,7 @@ use super::{StoreArgs, TelemetryArgs};
 use crate::error::{Error, Result};
 use crate::log::drain::Limits;
 use crate::record;
+use crate::redact;
 use crate::session::manifest::{Entropy, Time, TlsMode};
 
 /// zstd level, unless it is said.
@@ -51,6 +53,12 @@ pub(super) struct Record {
     telemetry: TelemetryArgs,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Leave secrets (keys, tokens, passwords, cookies) in the session
+    #[arg(long)]
+    no_redact: bool,
+    /// Further rules of what is secret, see docs/redaction.md
+    #[arg(long, value_name = "FILE", conflicts_with = "no_redact")]
+    redact_rules: Option<PathBuf>,
 }
 
 /// Run a program with seeded randomness, without recording it.
@@ -113,6 +121,7 @@ impl Record {
             tls: self.tls.or(defaults.tls).unwrap_or(TlsMode::Auto),
             telemetry: self.telemetry.into_telemetry(),
             policy: config.policy,
+            redact: redact::Options { off: self.no_redact, rules: self.redact_rules },
         };
         record::record(&self.store.store()?, &recording)
     }

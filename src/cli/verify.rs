@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use super::StoreArgs;
 use crate::error::{Error, Result, exit};
+use crate::redact;
 use crate::report::out::{json, stdout, written};
 use crate::report::{table::table, units};
 use crate::session::Session;
@@ -18,6 +20,9 @@ pub(super) struct Verify {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// Look in everything that the session holds for the values in this file, one a line
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
     /// Name or directory of the session [default: the latest]
     session: Option<OsString>,
 }
@@ -29,6 +34,9 @@ impl Verify {
     /// There is no such session, or its format is newer.
     pub(super) fn run(self) -> Result<u8> {
         let dir = self.store.store()?.locate(self.session.as_deref())?;
+        if let Some(secrets) = &self.secrets {
+            return search(&Session::open(&dir)?, secrets, self.json);
+        }
         let report = match Session::open(&dir) {
             Ok(session) => verify(&session)?,
             Err(e @ Error::Damaged { .. }) => {
@@ -47,6 +55,27 @@ impl Verify {
             Ok(if report.is_whole() { 0 } else { exit::SESSION })
         })
     }
+}
+
+/// Looks for secrets; 0, or [`exit::SESSION`] if any stands in the session.
+fn search(session: &Session, secrets: &Path, as_json: bool) -> Result<u8> {
+    let text = std::fs::read_to_string(secrets).map_err(Error::file("read", secrets))?;
+    let leaks = redact::search(session, &text)?;
+    stdout(|out| {
+        if as_json {
+            json(out, &leaks)?;
+        } else if leaks.is_empty() {
+            writeln!(out, "none of the values stands in the session").map_err(written)?;
+        } else {
+            for leak in &leaks {
+                let (line, place, offset) = (leak.line, &leak.place, leak.offset);
+                // The value itself is not said.
+                writeln!(out, "the value in line {line} stands in {place} at byte {offset}")
+                    .map_err(written)?;
+            }
+        }
+        Ok(if leaks.is_empty() { 0 } else { exit::SESSION })
+    })
 }
 
 fn print(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {

@@ -15,9 +15,10 @@ use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::intercept::journal::Journal;
+use crate::redact::Redactor;
 
 /// Bytes of a session's logs that are compressed by the quickest level.
-const QUICK_BYTES: u64 = 4 << 20;
+pub(crate) const QUICK_BYTES: u64 = 4 << 20;
 /// Free slots kept ready: so many, one more for each guest and each four slots written so far,
 /// but not more than the second number.
 const FREE_SLOTS: (u32, u32) = (2, 32);
@@ -120,6 +121,8 @@ pub struct Drain {
     pub table: Table,
     /// Plaintext of TLS connections that waits to be stored.
     pub(crate) plain: Option<Arc<Journal>>,
+    /// Takes secrets out of what is written.
+    pub redactor: Redactor,
     raw: Vec<u8>,
     failure: Option<String>,
 }
@@ -142,6 +145,7 @@ impl Drain {
             collected: Collected::default(),
             table: Table::default(),
             plain: None,
+            redactor: Redactor::off(),
             raw: Vec::new(),
             failure: None,
         })
@@ -267,7 +271,8 @@ impl Drain {
             let seq = self.collected.drained.get(&PLAIN_KEY).map_or(0, |d| d.writer.frames);
             let place =
                 Place { key: PLAIN_KEY, seq, first_record: 0, first_step: frame.first_step };
-            self.store(place, usize::MAX, &frame.bytes);
+            let mut bytes = frame.bytes;
+            self.store(place, usize::MAX, &mut bytes);
         }
     }
 
@@ -351,14 +356,14 @@ impl Drain {
         let proc = slot.proc.load(Ordering::Acquire) as usize;
         let mut raw = std::mem::take(&mut self.raw);
         arena.read_slot(number, committed, &mut raw);
-        self.store(place, proc, &raw);
+        self.store(place, proc, &mut raw);
         self.raw = raw;
         self.written = self.written.saturating_add(1);
         arena.push_free(number);
         ring(&arena.header().host_bell);
     }
 
-    fn store(&mut self, place: Place, proc: usize, raw: &[u8]) {
+    fn store(&mut self, place: Place, proc: usize, raw: &mut [u8]) {
         let limits = self.limits;
         let total: u64 = match limits.size_bytes_max {
             0 => 0,
@@ -376,9 +381,10 @@ impl Drain {
             self.stop(stop::SIZE_LIMIT);
             return;
         }
-        let written = drained.writer.append(&mut self.encoder, place, raw, limits.rotate_bytes);
-        match written {
-            Ok(()) => drained.scan.feed(raw),
+        let redacted = self.redactor.frame(place.key, raw);
+        let encoder = &mut self.encoder;
+        match drained.writer.append(encoder, place, redacted, limits.rotate_bytes) {
+            Ok(()) => drained.scan.feed(redacted.bytes()),
             Err(e) => {
                 self.failure = Some(e.to_string());
                 self.stop(stop::DISK_FULL);

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{FEED_LEN, ProcEntry, SLOT_BYTES, SLOT_COUNT, proc_state, slot_state};
+use log_format::arena::{
+    FEED_LEN, MARKS_MAX, ProcEntry, SLOT_BYTES, SLOT_COUNT, proc_state, slot_state,
+};
 use log_format::record::{HEADER_BYTES, Header};
 
 use super::frames::Frames;
 use super::map::{ArenaMap, ring};
 use crate::error::{Error, Result};
+use crate::redact::marks::Marks;
 
 /// Feeds every guest of an arena with the log that has its key.
 pub struct Feed {
@@ -21,6 +24,8 @@ pub struct Feed {
     allocated: u32,
     /// By index of the process entry.
     streams: HashMap<usize, Stream>,
+    /// Where placeholders stand in the logs.
+    marks: Marks,
 }
 
 /// One guest's log on its way.
@@ -36,7 +41,13 @@ impl Feed {
     /// inside a frame.
     pub fn new(arena: Arc<ArenaMap>, session: &Path, ragged_end: bool) -> Feed {
         let session = session.to_owned();
-        Feed { arena, session, ragged_end, allocated: 0, streams: HashMap::new() }
+        let (streams, marks) = (HashMap::new(), Marks::default());
+        Feed { arena, session, ragged_end, allocated: 0, streams, marks }
+    }
+
+    /// Guests may differ from their logs where these have placeholders.
+    pub fn accept(&mut self, marks: Marks) {
+        self.marks = marks;
     }
 
     /// One round: queues slots for all guests, as many as they have room for.
@@ -95,6 +106,10 @@ impl Feed {
                 .allocate_slot(slot, 0)
                 .and_then(|()| self.arena.write_slot(slot, 0, stream.pieces.bytes(&piece)))
                 .map_err(Error::io("feed the replay"))?;
+            if !self.marks.is_empty() {
+                let marks = slot_marks(&self.marks, stream.key, stream.pieces.at, piece.len);
+                self.arena.write_marks(slot, &marks).map_err(Error::io("feed the replay"))?;
+            }
             let header = self.arena.slot(slot);
             header.proc.store(index as u32, Ordering::Relaxed);
             header.key.store(stream.key, Ordering::Relaxed);
@@ -139,12 +154,32 @@ impl Feed {
     }
 }
 
+/// The marks of a piece of a log; so many that they would not fit are joined.
+fn slot_marks(marks: &Marks, key: u64, at: u64, len: usize) -> Vec<(u32, u32)> {
+    let mut all: Vec<(u32, u32)> = marks.within(key, at, len).collect();
+    let mut gap = 8;
+    while all.len() > MARKS_MAX {
+        let mut joined: Vec<(u32, u32)> = Vec::with_capacity(all.len());
+        for (at, len) in all {
+            match joined.last_mut().filter(|last| last.0 + last.1 + gap >= at) {
+                Some(last) => last.1 = at + len - last.0,
+                None => joined.push((at, len)),
+            }
+        }
+        all = joined;
+        gap *= 2;
+    }
+    all
+}
+
 /// A log's bytes cut into pieces of at most a slot, between records where that is possible, so
 /// that guests find most records in one place.
 struct Pieces {
     frames: Frames,
     buf: Vec<u8>,
     pos: usize,
+    /// Where in the log the next piece starts.
+    at: u64,
     /// Bytes left of a record that is larger than a slot and was begun.
     inside: usize,
     step: u64,
@@ -165,7 +200,7 @@ struct Piece {
 impl Pieces {
     fn open(session: &Path, key: u64, ragged_end: bool) -> Result<Pieces> {
         let frames = Frames::open(session, key, ragged_end)?;
-        Ok(Pieces { frames, buf: Vec::new(), pos: 0, inside: 0, step: 0, ended: false })
+        Ok(Pieces { frames, buf: Vec::new(), pos: 0, at: 0, inside: 0, step: 0, ended: false })
     }
 
     /// The next piece, which stays the next until it is consumed; none at the end of the log.
@@ -222,6 +257,7 @@ impl Pieces {
 
     fn consume(&mut self, piece: &Piece) {
         self.pos += piece.len;
+        self.at += piece.len as u64;
         self.inside = piece.inside;
         self.step += piece.records;
     }
@@ -232,6 +268,7 @@ mod tests {
     use super::*;
     use crate::log::chunk::{Encoder, Place};
     use crate::log::writer::Writer;
+    use crate::redact::Redacted;
     use log_format::record::Kind;
 
     fn record(len: usize, fill: u8) -> Vec<u8> {
@@ -253,11 +290,12 @@ mod tests {
         let mut encoder = Encoder::new(1).unwrap();
         for (seq, raw) in log.chunks(SLOT_BYTES).enumerate() {
             let place = Place { key: 5, seq: seq as u32, first_record: 0, first_step: 0 };
-            writer.append(&mut encoder, place, raw, 1 << 30).unwrap();
+            writer.append(&mut encoder, place, Redacted::of_test(raw), 1 << 30).unwrap();
         }
         // The rest of a record that was cut by a kill.
         let place = Place { key: 5, seq: writer.frames, first_record: 0, first_step: 0 };
-        writer.append(&mut encoder, place, &record(80, 9)[..40], 1 << 30).unwrap();
+        let cut = &record(80, 9)[..40];
+        writer.append(&mut encoder, place, Redacted::of_test(cut), 1 << 30).unwrap();
         let mut pieces = Pieces::open(dir.path(), 5, false).unwrap();
         let (mut back, mut lens) = (Vec::new(), Vec::new());
         while let Some(piece) = pieces.next().unwrap() {

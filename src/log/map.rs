@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use log_format::arena::{
-    self, ARENA_BYTES, ArenaHeader, OUTPUT_AT, OUTPUT_BYTES, PROC_COUNT, PROCS_AT, ProcEntry,
-    SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SOCKET_COUNT, SOCKETS_AT, SlotHeader, Socket,
+    self, ARENA_BYTES, ArenaHeader, MARKS_MAX, OUTPUT_AT, OUTPUT_BYTES, PROC_COUNT, PROCS_AT,
+    ProcEntry, SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SOCKET_COUNT, SOCKETS_AT, SlotHeader, Socket,
 };
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
@@ -146,6 +146,22 @@ impl ArenaMap {
         let bytes = &bytes[..bytes.len().min(SLOT_BYTES - from)];
         let at = arena::slot_offset(slot as usize % SLOT_COUNT) + from;
         self.file.write_all_at(bytes, at as u64)
+    }
+
+    /// Tells the shim where placeholders stand in a slot: places and lengths, in order.
+    ///
+    /// # Errors
+    /// The system's: a full disk.
+    pub fn write_marks(&self, slot: u32, marks: &[(u32, u32)]) -> std::io::Result<()> {
+        let marks = &marks[..marks.len().min(MARKS_MAX)];
+        let mut bytes = Vec::with_capacity(8 + marks.len() * 8);
+        bytes.extend_from_slice(&(marks.len() as u64).to_le_bytes());
+        for (at, len) in marks {
+            bytes.extend_from_slice(&at.to_le_bytes());
+            bytes.extend_from_slice(&len.to_le_bytes());
+        }
+        let at = arena::marks_offset(slot as usize % SLOT_COUNT);
+        self.file.write_all_at(&bytes, at as u64)
     }
 
     /// Copies bytes of the output ring, from `position` on (counted since the start).

@@ -15,6 +15,7 @@ use super::reader::Events;
 use crate::error::{Error, Result};
 use crate::launch::setup::Setup;
 use crate::policy::Policy;
+use crate::redact::Redactor;
 use crate::session::manifest::{Manifest, Options, Status};
 use crate::session::{self, ARENA, Session};
 
@@ -155,7 +156,7 @@ fn session(dir: &Path) -> Arc<ArenaMap> {
         options: Options { compress: 1, rotate_bytes: 200_000, ..Options::default() },
         ..Manifest::default()
     };
-    session::write_manifest(dir, &manifest).unwrap();
+    session::write_manifest(dir, &manifest, &mut Redactor::off()).unwrap();
     let path = dir.join(ARENA);
     let setup = Setup {
         mode: arena::Mode::Record,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::chunk::{Encoder, Place};
 use super::frames::{Frames, log_path};
 use crate::error::{Error, Result};
+use crate::redact::Redacted;
 
 /// Appends frames to the log files of one process.
 ///
@@ -80,9 +81,10 @@ impl Writer {
         &mut self,
         encoder: &mut Encoder,
         place: Place,
-        raw: &[u8],
+        redacted: Redacted<'_>,
         rotate_bytes: u64,
     ) -> std::io::Result<()> {
+        let raw = redacted.bytes();
         let frame = encoder.encode(place, raw);
         if self.file_bytes > 0 && self.file_bytes + frame.len() as u64 > rotate_bytes {
             self.number += 1;

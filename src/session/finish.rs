@@ -182,6 +182,7 @@ fn files(manifest: &mut Manifest, session: &Path, seen: BTreeMap<u64, SeenFile>)
                 mtime_ns: id.mtime_ns,
                 blake3,
                 kept: is_kept,
+                redacted: false,
                 executed: id.flags & EXECUTED != 0,
                 names: file.names.into_iter().map(ByteText).collect(),
             }

@@ -60,6 +60,9 @@ pub struct Manifest {
     /// What became of TLS connections.
     #[serde(default)]
     pub tls: TlsSummary,
+    /// Secrets that were replaced.
+    #[serde(default)]
+    pub redactions: Redactions,
     /// Numbers of output writes that were begun and never logged, because the writer was killed.
     pub output_holes: Vec<u64>,
     /// Remarks of the recorder for the user.
@@ -114,6 +117,9 @@ pub struct Options {
     /// What the guest might do.
     #[serde(default, skip_serializing_if = "Policy::is_empty")]
     pub policy: Policy,
+    /// Secrets were replaced.
+    #[serde(default)]
+    pub redact: bool,
 }
 
 /// What is done about TLS connections of the guest.
@@ -164,6 +170,13 @@ pub struct PlainLog {
     pub stored_bytes: u64,
     /// Frames of its files.
     pub frames: u32,
+}
+
+/// Secrets that were replaced by placeholders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redactions {
+    /// Places by the rule that found the secret.
+    pub rules: BTreeMap<String, u64>,
 }
 
 /// Where randomness comes from.
@@ -311,6 +324,9 @@ pub struct File {
     pub blake3: String,
     /// A copy is in the session's `files` directory.
     pub kept: bool,
+    /// The copy has placeholders where the original has secrets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
     /// It was executed (not only mapped).
     pub executed: bool,
     /// Names by which the loader opened it, where a replay could need them.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! manifest.json              first, so that a reader knows what follows
+//! redactions                 where placeholders stand, if there are any
 //! procs/<key>.<n>.log
 //! files/<identity>           kept copies, and files that no package of the system has
 //! ```
@@ -16,6 +17,7 @@ use super::hashes::blake3_of;
 use super::verify::verify;
 use super::{MANIFEST, MANIFEST_BYTES_MAX, Manifest, Session, Store, lock};
 use crate::error::{Error, Result};
+use crate::redact::{Redactor, marks};
 
 /// Ending of packed sessions' names.
 pub const ENDING: &str = "rrpack";
@@ -54,6 +56,10 @@ pub fn pack(session: &Session, to: &Path, all_files: bool) -> Result<Packed> {
     let mut tar = Builder::new(encoder);
     let json = serde_json::to_vec_pretty(&manifest).map_err(|e| failed()(e.into()))?;
     append(&mut tar, Path::new(MANIFEST), json.len() as u64, &json[..]).map_err(failed())?;
+    let redactions = session.dir().join(marks::FILE);
+    if redactions.exists() {
+        add(&mut tar, Path::new(marks::FILE), &redactions, to)?;
+    }
     for name in logs(session)? {
         add(
             &mut tar,
@@ -146,7 +152,7 @@ pub fn unpack(store: &Store, from: &Path, name: Option<&str>) -> Result<PathBuf>
     let mut manifest = super::read_manifest(scratch.path())?;
     if let Some(name) = name {
         manifest.name = name.to_owned();
-        super::write_manifest(scratch.path(), &manifest)?;
+        super::write_manifest(scratch.path(), &manifest, &mut Redactor::off())?;
     }
     let report = verify(&Session::open(scratch.path())?)?;
     let of_process = report.processes.iter().find_map(|p| p.problem.clone());
@@ -199,7 +205,7 @@ fn is_known(name: &Path) -> bool {
         })
         .collect();
     match parts.as_deref() {
-        Some([one]) => *one == MANIFEST,
+        Some([one]) => *one == MANIFEST || *one == marks::FILE,
         Some(["procs", log]) => is_log(log),
         Some(["files", file]) => is_hex16(file),
         _ => false,
@@ -279,7 +285,8 @@ mod tests {
         let path = ByteText::from(&used);
         let blake3 = blake3_of(&used).unwrap();
         manifest.files.push(Mapped { path, identity: 0xab, size: 7, blake3, ..Mapped::default() });
-        crate::session::write_manifest(original.dir(), &manifest).unwrap();
+        let off = &mut Redactor::off();
+        crate::session::write_manifest(original.dir(), &manifest, off).unwrap();
         let original = Session::open(original.dir()).unwrap();
 
         let file = dir.path().join("a.rrpack");

@@ -17,6 +17,7 @@ use crate::log::frames::Frames;
 use crate::log::map::ArenaMap;
 use crate::log::scan::{Scan, start_of};
 use crate::log::writer::Writer;
+use crate::redact::Redactor;
 
 /// Moves what guests had logged from the arena into the log files and writes the manifest of a
 /// session that was cut short. If its host lives (or the directory can't be written), the
@@ -42,18 +43,21 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
         foreground: false,
     };
     let path = dir.join(ARENA);
-    let mut collected = written(dir)?;
+    let mut redactor = Redactor::recover(dir, &manifest)?;
+    let mut collected = written(dir, &mut redactor)?;
     match ArenaMap::open(&path) {
         Ok(arena) => {
             let mut drain = Drain::new(Arc::new(arena), dir, limits)?;
             // Guests that still run and wait for the host go on unrecorded.
             drain.stop(stop::HOST_GONE);
             drain.resume(collected);
+            drain.redactor = redactor;
             drain.finish();
             if let (_, Some(failure)) = drain.stopped() {
                 let source = std::io::Error::other(failure.to_owned());
                 return Err(Error::io("complete the killed recording")(source));
             }
+            redactor = std::mem::take(&mut drain.redactor);
             collected = drain.into_collected();
         }
         // The log files are all there is.
@@ -64,18 +68,22 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
     manifest.wait_status = root.and_then(|p| p.wait_status);
     manifest.exit_code = manifest.wait_status.map(crate::record::exit_code);
     manifest.status = Status::CutShort { reason: "rr-run was killed".into() };
-    write_manifest(dir, &manifest)?;
+    redactor.finish(dir, &mut manifest)?;
+    write_manifest(dir, &manifest, &mut redactor)?;
     super::remove_arena(dir);
     drop(held);
     Ok(manifest)
 }
 
 /// What log files are there.
-fn written(dir: &Path) -> Result<Collected> {
+fn written(dir: &Path, redactor: &mut Redactor) -> Result<Collected> {
     let mut all = Collected::default();
     for key in keys(dir)? {
         let mut scan = Scan::default();
-        let (writer, done) = Writer::resume(dir, key, |raw| scan.feed(raw));
+        let (writer, done) = Writer::resume(dir, key, |raw| {
+            scan.feed(raw);
+            redactor.written(key, raw);
+        });
         match done {
             Ok(()) => {}
             Err(Error::Damaged { .. } | Error::SessionNewer { .. }) => scan.broken = true,

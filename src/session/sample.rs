@@ -9,6 +9,7 @@ use super::manifest::{Counts, Manifest, Process, Status};
 use super::{Session, Store, write_manifest};
 use crate::log::chunk::{Encoder, Place};
 use crate::log::writer::Writer;
+use crate::redact::{Redacted, Redactor};
 
 /// The records of one process.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +111,7 @@ pub(crate) fn session(store: &Store, name: &str, logs: &[(i32, Log)]) -> Session
     let sum = |field: fn(&Process) -> u64| manifest.processes.iter().map(field).sum();
     let (events, bytes) = (sum(|p| p.events), sum(|p| p.bytes));
     manifest.counts = Counts { events, bytes, ..Counts::default() };
-    write_manifest(&dir, &manifest).unwrap();
+    write_manifest(&dir, &manifest, &mut Redactor::off()).unwrap();
     Session::open(&dir).unwrap()
 }
 
@@ -120,7 +121,8 @@ fn write(dir: &Path, key: u64, log: &Log) -> (u64, u32) {
     let mut encoder = Encoder::new(1).unwrap();
     for (i, records) in log.records.chunks(3).enumerate() {
         let place = Place { key, seq: i as u32, first_record: 0, first_step: i as u64 * 3 };
-        writer.append(&mut encoder, place, &records.concat(), u64::MAX).unwrap();
+        let raw = records.concat();
+        writer.append(&mut encoder, place, Redacted::of_test(&raw), u64::MAX).unwrap();
     }
     (writer.bytes, writer.frames)
 }

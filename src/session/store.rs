@@ -130,6 +130,14 @@ impl Store {
         fs::canonicalize(dir).ok()
     }
 
+    /// Takes the kept file with this identity out of those that sessions of the store around the
+    /// session in `dir` share.
+    pub(crate) fn forget_kept(dir: &Path, identity: u64) {
+        if let Some(store) = dir.parent() {
+            let _ = fs::remove_file(store.join(KEPT).join(format!("{identity:016x}")));
+        }
+    }
+
     /// Removes the kept files that no session has any more.
     pub fn prune_kept(&self) {
         for entry in fs::read_dir(self.dir.join(KEPT)).into_iter().flatten().flatten() {
@@ -275,6 +283,7 @@ fn time_name(time: SystemTime, program: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::Redactor;
     use crate::session::write_manifest;
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -286,7 +295,7 @@ mod tests {
     fn add(store: &Store, name: Option<&str>, started_ns: u64) -> PathBuf {
         let dir = store.create(name, OsStr::new("/bin/curl x")).unwrap();
         let manifest = Manifest { format: 1, started_ns, ..Manifest::default() };
-        write_manifest(&dir, &manifest).unwrap();
+        write_manifest(&dir, &manifest, &mut Redactor::off()).unwrap();
         dir
     }
 

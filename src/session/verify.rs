@@ -212,7 +212,7 @@ fn check_files(session: &Session, report: &mut Report) {
 }
 
 /// Keys of all processes that have log files, sorted.
-fn keys(session: &Path) -> Result<Vec<u64>> {
+pub(crate) fn keys(session: &Path) -> Result<Vec<u64>> {
     let dir = session.join("procs");
     let failed = || Error::file("list", &dir);
     let mut keys = Vec::new();
@@ -233,6 +233,7 @@ fn keys(session: &Path) -> Result<Vec<u64>> {
 mod tests {
     use super::*;
     use crate::log::frames::log_path;
+    use crate::redact::Redactor;
     use crate::session::Store;
     use crate::session::sample::{Log, session};
 
@@ -294,7 +295,8 @@ mod tests {
         let session = sample(&store, "a");
         let mut manifest = session.manifest().clone();
         manifest.processes.pop();
-        crate::session::write_manifest(session.dir(), &manifest).unwrap();
+        let off = &mut Redactor::off();
+        crate::session::write_manifest(session.dir(), &manifest, off).unwrap();
         let report = verify(&Session::open(session.dir()).unwrap()).unwrap();
         let problems = report.problems.join("\n");
         assert!(problems.contains("not in the manifest"), "{problems}");

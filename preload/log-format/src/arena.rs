@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0        PROCS_AT        SLOTS_AT         SOCKETS_AT   OUTPUT_AT     DATA_AT
-//! | header | ProcEntry * n | SlotHeader * n | Socket * n | output ring | slot data ... |
+//! | header | ProcEntry * n | SlotHeader * n | Socket * n | output ring | slot data ... | marks |
 //! ```
 //!
 //! The file is sparse. Only slots whose bytes the host has allocated with `fallocate` are ever
@@ -41,8 +41,15 @@ pub const SOCKETS_AT: usize = SLOTS_AT + SLOT_COUNT * size_of::<SlotHeader>();
 pub const OUTPUT_AT: usize = SOCKETS_AT + SOCKET_COUNT * size_of::<Socket>();
 /// Offset of the first slot's data.
 pub const DATA_AT: usize = (OUTPUT_AT + OUTPUT_BYTES).next_multiple_of(SLOT_BYTES);
+/// Offset of the marks of placeholders in fed slots, see [`marks_offset`].
+pub const MARKS_AT: usize = DATA_AT + SLOT_COUNT * SLOT_BYTES;
+/// Most marks of one slot.
+pub const MARKS_MAX: usize = 1023;
+/// Bytes of one slot's marks: their number (u32, and padding), then for each its place in the slot
+/// and its length (u32 each), by place.
+pub const MARKS_BYTES: usize = 8 + MARKS_MAX * 8;
 /// Size of the whole file.
-pub const ARENA_BYTES: usize = DATA_AT + SLOT_COUNT * SLOT_BYTES;
+pub const ARENA_BYTES: usize = MARKS_AT + SLOT_COUNT * MARKS_BYTES;
 
 /// What the shim does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -463,6 +470,11 @@ const _: () = assert!(DATA_AT.is_multiple_of(4096) && SLOT_BYTES.is_multiple_of(
 /// File offset of a slot's data.
 pub const fn slot_offset(slot: usize) -> usize {
     DATA_AT + slot * SLOT_BYTES
+}
+
+/// File offset of a slot's marks. (replay)
+pub const fn marks_offset(slot: usize) -> usize {
+    MARKS_AT + slot * MARKS_BYTES
 }
 
 /// Key of the root process.

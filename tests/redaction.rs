@@ -1,0 +1,313 @@
+//! Redaction: planted secrets are nowhere in a session, and its replay runs all the same.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rr_run::session::Session;
+
+use crate::harness::{Case, RR_RUN, Recording, clean_environment, replay_command, run, same};
+
+/// What is planted, and where.
+const SECRETS: [(&str, &str); 21] = [
+    ("an environment variable of a known form", "sk-proj-Env1Abcdefgh0123456789XYZ"),
+    ("an environment variable of no form", "Env2-hunter2-horse"),
+    ("a password in a URL in the environment", "Url3pass9word"),
+    ("JSON in the environment", "Json4-0a1b2c3d4e5f6a7b"),
+    ("a header of curl's", "Curl5-token-0123456789"),
+    ("an x-api-key header", "Key6-9876543210-abc"),
+    ("basic authentication", "Basic7-pass-4321"),
+    ("a cookie sent", "cook8IEIEIE00112233"),
+    ("a cookie set", "cook9SetSetSet445566"),
+    ("a body sent as JSON", "body10-refresh-7788"),
+    ("a body sent as a form", "form11-client-9900"),
+    ("a response's body", "resp12-access-1234567"),
+    ("a file read in two halves", "ghp_File13aaaaBBBBccccDDDD1234567890abcdEF"),
+    ("a file read byte by byte", "glpat-Byte14-AbCdEfGhIjKlM"),
+    ("standard input", "AKIASTDIN5EXAMPLE777"),
+    ("an argument", "Arg16-long-enough-1"),
+    ("an argument's flag", "Flag17value90123"),
+    ("a private key", "Pem18QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJz"),
+    ("a pipe between processes", "hf_PipeNineteenABCDEFGHIJKLMNOPQRST"),
+    ("the user's rules, a value", "Own20 with \"quotes\" / 1"),
+    ("the user's rules, a form", "corp-21aabbccddeeff"),
+];
+
+fn secret(number: usize) -> &'static str {
+    SECRETS[number - 1].1
+}
+
+const RULES: &str = r#"
+[[value]]
+id = "own-value"
+value = "Own20 with \"quotes\" / 1"
+
+[[rule]]
+id = "own-form"
+keywords = ["corp-"]
+regex = 'corp-(?<secret>[0-9a-f]{14})'
+"#;
+
+/// A server that answers everything with a cookie and a token, and remembers what it got.
+struct Server {
+    port: u16,
+    got: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Server {
+    fn start() -> Server {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let all = got.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                answer(socket, &all);
+            }
+        });
+        Server { port, got }
+    }
+}
+
+fn answer(socket: TcpStream, got: &Mutex<Vec<u8>>) {
+    let mut reader = BufReader::new(socket);
+    let mut request = Vec::new();
+    let mut len = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        request.extend_from_slice(line.as_bytes());
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            len = value.trim().parse().unwrap_or(0);
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; len];
+    let _ = reader.read_exact(&mut body);
+    request.extend_from_slice(&body);
+    got.lock().unwrap().extend_from_slice(&request);
+    let body = format!("{{\"access_token\": \"{}\", \"n\": 1}}", secret(12));
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nSet-Cookie: sid={}; Path=/\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        secret(9),
+        body.len()
+    );
+    let mut socket = reader.into_inner();
+    // In pieces, so that both are read in pieces too.
+    for part in [&head[..40], &head[40..], &body[..25], &body[25..]] {
+        let _ = socket.write_all(part.as_bytes());
+        let _ = socket.flush();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+const PYTHON: &str = r#"
+import base64, binascii, json, os, subprocess, sys, urllib.parse, urllib.request
+url = "http://127.0.0.1:" + os.environ["PORT"]
+env = os.environ["OPENAI_API_KEY"]
+def post(body, **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url + "/post", body.encode(), headers)
+    with urllib.request.urlopen(request) as answer:
+        return answer.headers["set-cookie"], json.loads(answer.read())
+with open("halves", "rb", buffering=0) as f:
+    first = f.read(20)
+    halves = first + f.read()
+with open("bytes", "rb", buffering=0) as f:
+    single = b"".join(iter(lambda: f.read(1), b""))
+typed = sys.stdin.readline().strip()
+print(post(json.dumps({"refresh_token": open("body").read(), "prompt": "hello " + env})))
+print(post("grant_type=x&client_secret=" + open("form").read(), x_api_key=open("key").read(),
+           Cookie="theme=dark; sid=" + open("cookie").read()))
+print(halves, single, typed, os.environ["DB_PASSWORD"], os.environ["DATABASE_URL"])
+print(base64.b64encode(b"x" + env.encode()), binascii.hexlify(env.encode()),
+      urllib.parse.quote(open("own").read(), safe=""), json.dumps(open("own").read()))
+print(subprocess.run(["cat"], input=open("pipe", "rb").read(), capture_output=True).stdout)
+print(open("pem").read(), sys.argv, len(os.environ["GOOGLE_CREDENTIALS"]))
+print(open("form2").read())
+"#;
+
+const SCRIPT: &str = r#"
+curl -sS -H "Authorization: Bearer $(cat curl)" -H "x: $OPENAI_API_KEY" "http://127.0.0.1:$PORT/a"
+curl -sS -u "me:$(cat basic)" "http://127.0.0.1:$PORT/b"
+"$PYTHON" program.py "$1" --api-token "$2"
+"#;
+
+fn case(server: &Server) -> Case {
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", secret(18));
+    Case::new("bash")
+        .args(["-c", SCRIPT, "bash"])
+        .arg(format!("--password={}", secret(16)))
+        .arg(secret(17))
+        .env("PORT", server.port.to_string())
+        .env("PYTHON", "python3")
+        .env("OPENAI_API_KEY", secret(1))
+        .env("DB_PASSWORD", secret(2))
+        .env("DATABASE_URL", format!("postgres://me:{}@db/x", secret(3)))
+        .env("GOOGLE_CREDENTIALS", format!("{{\"private\": \"{}\"}}", secret(4)))
+        .file("program.py", PYTHON)
+        .file("rules.toml", RULES)
+        .file("curl", secret(5))
+        .file("key", secret(6))
+        .file("basic", secret(7))
+        .file("cookie", secret(8))
+        .file("body", secret(10))
+        .file("form", secret(11))
+        .file("halves", format!("token {}", secret(13)))
+        .file("bytes", secret(14))
+        .file("pem", pem)
+        .file("pipe", secret(19))
+        .file("own", secret(20))
+        .file("form2", secret(21))
+        .stdin(format!("{}\n", secret(15)))
+}
+
+/// All that a session holds, logs and plaintext decompressed, by the name of what holds it.
+fn everything(session: &Path) -> Vec<(String, Vec<u8>)> {
+    let opened = Session::open(session).unwrap();
+    let mut all = Vec::new();
+    for process in &opened.manifest().processes {
+        let mut log = Vec::new();
+        let mut events = opened.events(process).unwrap();
+        while let Some(event) = events.next_event().unwrap() {
+            log.extend_from_slice(event.bytes);
+        }
+        all.push((format!("log of process {}", process.id), log));
+    }
+    let mut todo = vec![session.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                todo.push(entry.path());
+            } else if let Ok(bytes) = std::fs::read(entry.path()) {
+                all.push((entry.path().display().to_string(), bytes));
+            }
+        }
+    }
+    all
+}
+
+/// Encodings of a value, made by others than the program under test.
+fn encodings(value: &str) -> Vec<Vec<u8>> {
+    let mut all = vec![value.as_bytes().to_vec()];
+    all.push(serde_json::to_string(value).unwrap().trim_matches('"').into());
+    all.push(value.bytes().map(|b| format!("{b:02x}")).collect::<String>().into());
+    for skipped in 0..3 {
+        let text = STANDARD.encode([&b"xxx"[..skipped], value.as_bytes()].concat());
+        // Without the characters that hold bits of the neighbours.
+        all.push(text.as_bytes()[4.min(skipped * 4)..text.len() - 4].to_vec());
+    }
+    all
+}
+
+fn found(session: &Path) -> Vec<String> {
+    let mut leaks = Vec::new();
+    for (name, bytes) in everything(session) {
+        for (place, value) in SECRETS {
+            for encoded in encodings(value) {
+                if memchr::memmem::find(&bytes, &encoded).is_some() {
+                    let text = String::from_utf8_lossy(&encoded).into_owned();
+                    leaks.push(format!("{name} has the secret of {place}: {text}"));
+                }
+            }
+        }
+    }
+    leaks
+}
+
+/// Replays with these variables in the caller's environment.
+fn replays(recording: &Recording, env: &[(&str, &str)]) -> crate::harness::Output {
+    let mut command = replay_command(&recording.session);
+    command.envs(env.iter().copied());
+    run(&mut command, b"", Duration::from_secs(60))
+}
+
+#[test]
+fn planted_secrets_are_nowhere_and_the_replay_runs() {
+    let server = Server::start();
+    let case = case(&server);
+    let recording = case.record_with(["--redact-rules", "rules.toml"]).record().unwrap();
+    let shown = recording.output.out();
+    let got = String::from_utf8_lossy(&server.got.lock().unwrap()).into_owned();
+    // The guest had the real ones.
+    for number in [2, 3, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21] {
+        let json = serde_json::to_string(secret(number)).unwrap();
+        let place = SECRETS[number - 1].0;
+        assert!(shown.contains(json.trim_matches('"')), "{place}\n{shown}");
+    }
+    for number in [1, 5, 6, 8, 10, 11] {
+        assert!(got.contains(secret(number)), "{}\n{got}", SECRETS[number - 1].0);
+    }
+    let leaks = found(&recording.session);
+    assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+
+    let replayed = replays(&recording, &[]);
+    assert_eq!(replayed.code, Some(0), "{replayed}");
+    // As it was, but for the secrets, which are of the same lengths.
+    assert_eq!(replayed.stdout.len(), recording.output.stdout.len(), "{replayed}");
+    assert!(SECRETS.iter().all(|(_, value)| !replayed.out().contains(value)), "{replayed}");
+    let other = [("OPENAI_API_KEY", "sk-proj-another"), ("DB_PASSWORD", "x")];
+    same("replay with other keys", &replayed, &replays(&recording, &other)).unwrap();
+    assert!(found(&recording.session).is_empty());
+
+    let list = recording.dir.path().join("list");
+    let values: Vec<&str> = SECRETS.iter().map(|(_, value)| *value).collect();
+    std::fs::write(&list, values.join("\n")).unwrap();
+    let verify = |session: &Path| {
+        let mut command = Command::new(RR_RUN);
+        command.args(["verify", "--secrets"]).arg(&list).arg(session);
+        clean_environment(&mut command);
+        command.env("HOME", "/nonexistent");
+        run(&mut command, b"", Duration::from_secs(60))
+    };
+    let verified = verify(&recording.session);
+    assert_eq!(verified.code, Some(0), "{verified}");
+
+    // Without redaction all of them are there.
+    let server = Server::start();
+    let raw = self::case(&server).record_with(["--no-redact"]).record().unwrap();
+    let verified = verify(&raw.session);
+    assert_eq!(verified.code, Some(121), "{verified}");
+    for line in 1..=SECRETS.len() {
+        let says = format!("the value in line {line} stands in");
+        assert!(verified.out().contains(&says), "{says}\n{verified}");
+    }
+}
+
+#[test]
+fn tls_is_stored_as_lengths_and_replays() {
+    let key = secret(1);
+    for protocol in ["--http1.1", "--http2"] {
+        for tls in ["auto", "passive"] {
+            let url = "https://localhost:{https}/stream?n=3&ms=2";
+            let case = Case::new("bash")
+                .args(["-c", "curl -sS $P -H \"Authorization: Bearer $OPENAI_API_KEY\" $U"])
+                .env("OPENAI_API_KEY", key)
+                .env("P", protocol)
+                .env("U", url)
+                .env("SSL_CERT_FILE", "{ca}")
+                .env("CURL_CA_BUNDLE", "{ca}")
+                .server();
+            let recording = case.record_with(["--tls", tls]).record().unwrap();
+            let leaks = found(&recording.session);
+            assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+            same("replay", &recording.output, &replays(&recording, &[])).unwrap();
+            let list = recording.dir.path().join("list");
+            std::fs::write(&list, key).unwrap();
+            let mut command = Command::new(RR_RUN);
+            command.args(["verify", "--secrets"]).arg(&list).arg(&recording.session);
+            let verified = run(&mut command, b"", Duration::from_secs(60));
+            assert_eq!(verified.code, Some(0), "{protocol} {tls} {verified}");
+        }
+    }
+}
