@@ -15,6 +15,11 @@
 //!    shows it.
 //! 7. [`cli`] has one file per subcommand; `show` and others read events by [`log::Events`].
 
+/// The guide's blocks of Rust are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Guide;
+
 pub mod access;
 pub mod audit;
 pub mod cli;

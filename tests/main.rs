@@ -2,6 +2,7 @@
 //!
 //! * `guests`: small C programs, each about one area of the kernel's interface.
 //! * `policy`: calls that the user forbids.
+//! * `guide`: the commands, pages and links of docs/.
 //! * `real`: programs that people use, against a streaming server.
 //! * `cli`: rr-run's own commands, and bad input.
 //! * `export`: exports and telemetry, read by the tools that they are made for.
@@ -16,6 +17,7 @@
 mod cli;
 mod export;
 mod guests;
+mod guide;
 mod harness;
 mod network;
 mod player;
