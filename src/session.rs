@@ -27,7 +27,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -77,8 +77,8 @@ const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 pub struct Session {
     dir: PathBuf,
     manifest: Manifest,
-    /// The arena of a session that is being recorded.
-    arena: Option<Arc<ArenaMap>>,
+    /// The arena of a session that is being recorded, and what takes its secrets out.
+    arena: Option<(Arc<ArenaMap>, Arc<Mutex<Redactor>>)>,
 }
 
 impl fmt::Debug for Session {
@@ -102,7 +102,14 @@ impl Session {
             manifest = recover::recover(dir, manifest)?;
         }
         let live = manifest.status == Status::Recording;
-        let arena = live.then(|| ArenaMap::look(&dir.join(ARENA))).flatten().map(Arc::new);
+        let arena = live.then(|| ArenaMap::look(&dir.join(ARENA))).flatten();
+        let arena = match arena {
+            None => None,
+            Some(arena) => {
+                let redactor = Redactor::recover(dir, &manifest)?;
+                Some((Arc::new(arena), Arc::new(Mutex::new(redactor))))
+            }
+        };
         Ok(Session { dir: dir.to_owned(), manifest, arena })
     }
 
@@ -130,7 +137,7 @@ impl Session {
         let expected = (!live).then_some(process.bytes);
         let events = Events::open(&self.dir, process.key, live, expected)?;
         Ok(match &self.arena {
-            Some(arena) => events.with_arena(arena.clone()),
+            Some((arena, redactor)) => events.with_arena(arena.clone(), redactor.clone()),
             None => events,
         })
     }

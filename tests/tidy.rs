@@ -226,3 +226,78 @@ fn help_names_every_exit_code_of_the_readme() {
         assert!(readme.contains(&code), "the README does not name {code}");
     }
 }
+
+/// Files of the source that write files, and why no secret gets into a session by them.
+const WRITERS: [(&str, &str); 24] = [
+    ("cli/audit.rs", "a report that the user names"),
+    ("cli/export.rs", "read from redacted logs, to a file that the user names"),
+    ("cli/mismatches.rs", "rules, made of a redacted report"),
+    ("cli/serve.rs", "a report that the user names, a certificate"),
+    ("intercept/trust.rs", "certificates"),
+    ("launch/shim.rs", "the shim"),
+    ("log/map.rs", "the arena, which is gone when recording ends"),
+    ("log/writer.rs", "logs: takes only what a redactor has made"),
+    ("network/clocks.rs", "readings of clocks"),
+    ("player/report.rs", "passes its text through a redactor"),
+    ("redact/finish.rs", "the redactor's own"),
+    ("redact/marks.rs", "places of placeholders"),
+    ("redact/stash.rs", "beside the arena, gone with it"),
+    ("redact/value.rs", "the key of placeholders, in no session"),
+    ("replay.rs", "a report that the user names"),
+    ("replay/gdb.rs", "what gdb is told, in a scratch directory"),
+    ("replay/loader.rs", "memory of the guest"),
+    ("report/junit.rs", "a report that the user names"),
+    ("session.rs", "the manifest: passes through a redactor"),
+    ("session/hashes.rs", "hashes"),
+    ("session/pack.rs", "a copy of a session"),
+    ("stream/index.rs", "read from redacted logs"),
+    ("stream/summary.rs", "read from redacted logs"),
+    ("telemetry/lines.rs", "read from redacted logs, to a file that the user names"),
+];
+
+/// Whatever is written into a session has passed through a redactor.
+#[test]
+fn no_write_goes_round_the_redactor() {
+    let writes = [
+        "File::create",
+        "fs::write",
+        "File::options",
+        "OpenOptions",
+        ".persist",
+        "fs::copy",
+        "fs::hard_link",
+        "tempfile_in",
+        "NamedTempFile",
+    ];
+    let mut complaints = Vec::new();
+    let mut found = BTreeSet::new();
+    for path in files(&["rs"]) {
+        let Ok(name) = path.strip_prefix("src") else { continue };
+        let name = name.display().to_string();
+        let text = text(&path);
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        if name.ends_with("tests.rs") {
+            continue;
+        }
+        if writes.iter().any(|call| code.contains(call)) {
+            found.insert(name.clone());
+            if !WRITERS.iter().any(|(known, _)| *known == name) {
+                complaints.push(format!("{name} writes files: does it redact?"));
+            }
+        }
+        if code.contains("Redacted(") && !name.starts_with("redact") {
+            complaints.push(format!("{name} makes redacted bytes of its own"));
+        }
+    }
+    let gone = WRITERS.iter().filter(|(name, _)| !found.contains(*name));
+    complaints.extend(gone.map(|(name, _)| format!("{name} writes no files any more")));
+    let writer = text(Path::new("src/log/writer.rs"));
+    let appends: Vec<&str> = writer.split("pub fn append(").skip(1).collect();
+    if appends.len() != 1 || !appends[0].starts_with("\n        &mut self,") {
+        complaints.push("a log's writer has one way to append".into());
+    }
+    if !writer.contains("redacted: Redacted<'_>") || writer.matches(".write_all(").count() != 1 {
+        complaints.push("a log's writer takes redacted bytes only".into());
+    }
+    none(complaints);
+}

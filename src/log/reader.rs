@@ -1,7 +1,7 @@
 //! Events of one process, read from its log files with bounded memory.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use log_format::record::{HEADER_BYTES, Header, Kind, Malformed, Record};
 
@@ -9,6 +9,7 @@ use super::frames::{FrameAt, Frames};
 use super::map::ArenaMap;
 use super::tail::Tail;
 use crate::error::{Error, Result};
+use crate::redact::Redactor;
 
 /// One event, borrowed from the reader until the next one is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +110,8 @@ impl Events {
     }
 
     /// Goes on behind the log files with what stands in the arena of the running recording.
-    pub fn with_arena(mut self, arena: Arc<ArenaMap>) -> Events {
-        self.tail = Some(Tail::new(arena));
+    pub fn with_arena(mut self, arena: Arc<ArenaMap>, redactor: Arc<Mutex<Redactor>>) -> Events {
+        self.tail = Some(Tail::new(arena, redactor));
         self
     }
 

@@ -1,15 +1,18 @@
 //! The end of a process's log while it is being recorded: slots that are not written yet.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use log_format::arena::slot_state;
 
 use super::map::ArenaMap;
+use crate::redact::Redactor;
 
 /// Reads the slots of one process behind its log files.
 pub(super) struct Tail {
     arena: Arc<ArenaMap>,
+    /// Takes out the secrets that are known so far.
+    redactor: Arc<Mutex<Redactor>>,
     /// Slots read: the next one's position in the process's stream.
     next: Option<u32>,
     /// Whether the slot that is being filled was read: nothing follows.
@@ -19,8 +22,8 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn new(arena: Arc<ArenaMap>) -> Tail {
-        Tail { arena, next: None, done: false, bytes: None }
+    pub(super) fn new(arena: Arc<ArenaMap>, redactor: Arc<Mutex<Redactor>>) -> Tail {
+        Tail { arena, redactor, next: None, done: false, bytes: None }
     }
 
     /// Whether a slot was read: no frame fits behind it.
@@ -64,6 +67,7 @@ impl Tail {
         arena.read_slot(number, committed, &mut bytes);
         // Written to the log and given away meanwhile: the bytes may be another slot's.
         is_it(number)?;
+        self.redactor.lock().unwrap_or_else(PoisonError::into_inner).values(&mut bytes);
         self.done = state == slot_state::FILLING;
         self.next = Some(seq + 1);
         out.extend_from_slice(&bytes);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Mode, Report};
 use crate::error::{Error, Result};
+use crate::redact::Redactor;
 use crate::report::junit::{Case, Verdict};
 use crate::report::{table::table, units};
 
@@ -113,8 +114,12 @@ impl Report {
         fs::create_dir_all(&runs).map_err(Error::file("create", &runs))?;
         let number = numbers(&runs).last().map_or(1, |n| n + 1);
         let path = runs.join(format!("{number:04}.json"));
-        let text =
-            serde_json::to_string_pretty(self).map_err(|e| Error::io("write JSON")(e.into()))?;
+        // Requests of the live program may hold what the recording's had replaced.
+        let text = serde_json::to_value(self).and_then(|mut value| {
+            Redactor::of_environment().json(&mut value);
+            serde_json::to_string_pretty(&serde_json::from_value::<Report>(value)?)
+        });
+        let text = text.map_err(|e| Error::io("write JSON")(e.into()))?;
         // Made whole, then named: a reader sees all of it or nothing.
         let mut file =
             tempfile::NamedTempFile::new_in(&runs).map_err(Error::file("write in", &runs))?;

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::matcher::{Secret, What};
+use super::matcher::{Hit, Secret, What};
+use super::rules::Rules;
 use super::value::is_findable;
-use super::{Redactor, Work};
+use super::{Options, Redactor, Work};
+use crate::launch::environment::inherited;
 use crate::session::manifest::unhex;
 
 /// Values that are no secrets, whatever their variable's name says.
@@ -36,6 +38,23 @@ impl Redactor {
             work.refresh();
             work.json(value);
         }
+    }
+}
+
+impl Redactor {
+    /// One for texts that this process writes about what it sees: with the secrets of its own
+    /// environment.
+    pub fn of_environment() -> Redactor {
+        let env: Vec<Vec<u8>> = inherited().into_iter().map(|entry| entry.0).collect();
+        Redactor::new(&Options::default(), &env, &[]).unwrap_or_default()
+    }
+
+    /// Takes known values out of the bytes of a log that a running recording has not written yet.
+    pub(crate) fn values(&mut self, raw: &mut [u8]) {
+        let Some(work) = &mut self.work else { return };
+        work.refresh();
+        let seen = work.matcher.look(raw, true, &Rules::default());
+        work.replace(raw, &seen.hits);
     }
 }
 
@@ -149,11 +168,15 @@ impl Work {
     /// Takes secrets out of bytes that stand by themselves.
     pub(super) fn bytes(&mut self, bytes: &mut [u8]) {
         let seen = self.matcher.look(bytes, true, &self.rules);
-        if seen.hits.is_empty() {
+        self.replace(bytes, &seen.hits);
+    }
+
+    fn replace(&mut self, bytes: &mut [u8], hits: &[Hit]) {
+        if hits.is_empty() {
             return;
         }
         let text = bytes.to_vec();
-        for hit in &seen.hits {
+        for hit in hits {
             for (at, new) in self.replacements(hit, &text) {
                 if let Some(here) = bytes.get_mut(at..at + new.len()) {
                     here.copy_from_slice(&new);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use log_format::arena::{PLAIN_KEY, ROOT_KEY, proc_state, stop};
 
@@ -115,6 +115,7 @@ fn keys(dir: &Path) -> Result<BTreeSet<u64>> {
 /// record says, be it in the log files or still in the arena.
 fn so_far(dir: &Path, mut manifest: Manifest) -> Result<Manifest> {
     let arena = ArenaMap::look(&dir.join(ARENA)).map(Arc::new);
+    let redactor = Arc::new(Mutex::new(Redactor::off()));
     let mut keys = keys(dir)?;
     for entry in arena.iter().flat_map(|arena| arena.procs_used()) {
         let state = entry.state.load(Ordering::Acquire);
@@ -132,7 +133,7 @@ fn so_far(dir: &Path, mut manifest: Manifest) -> Result<Manifest> {
         }
         let mut events = Events::open(dir, key, true, None)?;
         if let Some(arena) = &arena {
-            events = events.with_arena(arena.clone());
+            events = events.with_arena(arena.clone(), redactor.clone());
         }
         if let Ok(Some(event)) = events.next_event()
             && let Some(start) = start_of(&event.record)
