@@ -159,7 +159,7 @@ impl Rules {
                     return Err(wrong(&format!("rule '{}': {what}", rule.id)));
                 }
             }
-            for value in file.value.iter().filter(|v| v.value.len() < BYTES_MIN) {
+            if let Some(value) = file.value.iter().find(|v| v.value.len() < BYTES_MIN) {
                 let id = &value.id;
                 return Err(wrong(&format!("value '{id}' has fewer than {BYTES_MIN} bytes")));
             }

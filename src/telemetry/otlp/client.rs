@@ -108,7 +108,6 @@ fn keep_own(headers: &mut HeaderMap) {
 }
 
 /// The same for gRPC.
-#[expect(clippy::result_large_err, reason = "the signature is the library's")]
 pub(super) fn own_headers(
     request: tonic::Request<()>,
 ) -> Result<tonic::Request<()>, tonic::Status> {
