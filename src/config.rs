@@ -23,6 +23,28 @@ pub struct Config {
     pub policy: Policy,
     /// `[record]`: how to record.
     pub record: Record,
+    /// `[redact]`: what is secret.
+    pub redact: Redact,
+    /// `[replay]`: how recorded answers are served.
+    pub replay: Replay,
+}
+
+/// The section `[redact]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redact {
+    /// Leave secrets in sessions.
+    pub off: Option<bool>,
+    /// A file of further rules.
+    pub rules: Option<PathBuf>,
+}
+
+/// The section `[replay]`, of network replay and `rr-run serve`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Replay {
+    /// Files of rules for what may differ, and faults.
+    pub rules: Vec<PathBuf>,
 }
 
 /// The section `[record]`: defaults of `rr-run record`'s options of the same names.
@@ -71,7 +93,10 @@ impl Config {
             reason: e.to_string().trim_end().to_owned(),
         })?;
         let path = std::path::absolute(path).map_err(Error::file("find", path))?;
-        config.policy.rooted_at(path.parent().unwrap_or(Path::new("/")));
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        config.policy.rooted_at(dir);
+        let files = config.replay.rules.iter_mut().chain(&mut config.redact.rules);
+        files.for_each(|file| *file = dir.join(&file));
         Ok(config)
     }
 
@@ -87,6 +112,11 @@ impl Config {
                 strict: near.strict.or(far.strict),
                 tls: near.tls.or(far.tls),
             },
+            redact: Redact {
+                off: nearer.redact.off.or(self.redact.off),
+                rules: nearer.redact.rules.or(self.redact.rules),
+            },
+            replay: Replay { rules: [self.replay.rules, nearer.replay.rules].concat() },
         }
     }
 }
@@ -111,13 +141,17 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let far = write("a.toml", "[policy]\nallow_write = ['out']\n[record]\ncompress = 3\n");
+        let far = write(
+            "a.toml",
+            "[policy]\nallow_write = ['out']\n[record]\ncompress = 3\n[replay]\nrules = ['r.toml']\n",
+        );
         let near = write("b.toml", "[policy]\ndeny_net = true\n[record]\ntls = 'passive'\n");
         let both = Config::read(&far).unwrap().and(Config::read(&near).unwrap());
         let out = dir.path().canonicalize().unwrap().join("out");
         assert_eq!(both.policy.allow_write, [out]);
         assert!(!both.policy.deny_net.is_nothing());
         assert_eq!((both.record.compress, both.record.tls), (Some(3), Some(TlsMode::Passive)));
+        assert_eq!(both.replay.rules, [dir.path().join("r.toml")]);
         let bad = write("c.toml", "[policy]\nallow_wirte = []\n");
         let error = Config::read(&bad).unwrap_err().to_string();
         assert!(error.contains("c.toml") && error.contains("allow_wirte"), "{error}");

@@ -121,7 +121,10 @@ impl Record {
             tls: self.tls.or(defaults.tls).unwrap_or(TlsMode::Auto),
             telemetry: self.telemetry.into_telemetry(),
             policy: config.policy,
-            redact: redact::Options { off: self.no_redact, rules: self.redact_rules },
+            redact: redact::Options {
+                off: self.no_redact || config.redact.off.unwrap_or(false),
+                rules: self.redact_rules.or(config.redact.rules),
+            },
         };
         record::record(&self.store.store()?, &recording)
     }

@@ -56,7 +56,10 @@ impl Replay {
     ///
     /// # Errors
     /// The session is unusable, or the replay differs from it.
-    pub(super) fn run(self) -> Result<u8> {
+    pub(super) fn run(mut self) -> Result<u8> {
+        if self.network {
+            self.playing.rules.extend(self.policy.config()?.replay.rules);
+        }
         let session = self.store.store()?.open(self.session.as_deref())?;
         let telemetry = self.telemetry.clone().into_telemetry();
         if self.network {

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::StoreArgs;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::player::recorded::Recorded;
 use crate::player::report::ACCEPTED;
@@ -58,7 +59,7 @@ pub(super) struct Playing {
     timing: Option<Timing>,
     /// Rules for what may differ, and faults
     #[arg(long, value_name = "FILE")]
-    rules: Vec<PathBuf>,
+    pub(super) rules: Vec<PathBuf>,
     /// Serve the answers to a request again from the first when all were served
     #[arg(long)]
     repeat: bool,
@@ -129,7 +130,8 @@ impl Serve {
     ///
     /// # Errors
     /// Session, rules or address can't be used; in strict mode, a run that differs.
-    pub(super) fn run(self) -> Result<u8> {
+    pub(super) fn run(mut self) -> Result<u8> {
+        self.playing.rules.extend(Config::load(None)?.replay.rules);
         let session = self.store.store()?.open(self.session.as_deref())?;
         let player = Arc::new(self.playing.player(&session, self.interface)?);
         if player.is_empty() {
