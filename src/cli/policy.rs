@@ -10,7 +10,7 @@ use crate::policy::{Denied, Host, Policy};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Policy and configuration")]
 pub(super) struct PolicyArgs {
-    /// Let only these hosts be reached: HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[/BITS]
+    /// Let only these hosts be reached: a name, *.DOMAIN or ADDRESS/BITS, with or without a port
     #[arg(long, value_name = "HOST[:PORT]")]
     allow_net: Vec<Host>,
     /// Let no host be reached but those allowed; with a value, not this one
