@@ -113,6 +113,11 @@ impl Session {
         Ok(Session { dir: dir.to_owned(), manifest, arena })
     }
 
+    /// The session in `dir` with this manifest, whatever it is.
+    pub(crate) fn unchecked(dir: &Path, manifest: Manifest) -> Session {
+        Session { dir: dir.to_owned(), manifest, arena: None }
+    }
+
     /// The session's directory.
     pub fn dir(&self) -> &Path {
         &self.dir

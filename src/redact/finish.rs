@@ -87,6 +87,8 @@ impl Redactor {
             let argv: Vec<Vec<u8>> = process.argv.iter().map(|a| a.0.clone()).collect();
             work.learn_from_program(&[], &argv);
         }
+        // What can't be decoded teaches nothing.
+        let _ = work.learn_from_exchanges(dir, manifest);
         work.files(dir, manifest)?;
         for _ in 0..ROUNDS_MAX {
             if !std::mem::take(&mut work.learnt) {

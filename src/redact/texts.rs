@@ -148,7 +148,7 @@ impl Work {
     }
 
     /// What rules find in a text that stands by itself.
-    fn learn_tokens(&mut self, text: &[u8]) {
+    pub(super) fn learn_tokens(&mut self, text: &[u8]) {
         for (range, keep, rule) in self.tokens(text) {
             self.learn(&text[range], keep, &rule);
         }

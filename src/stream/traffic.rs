@@ -117,7 +117,18 @@ impl Session {
     /// # Errors
     /// The system's. Damage ends what is found, and is told by [`Traffic::damage`].
     pub fn traffic(&self) -> Result<Traffic> {
-        let mut index = index::open(self)?;
+        Ok(self.with_index(index::open(self)?))
+    }
+
+    /// The same, and nothing is left in its directory: its logs are about to change.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn traffic_of_now(&self) -> Result<Traffic> {
+        Ok(self.with_index(index::build(self)?))
+    }
+
+    fn with_index(&self, mut index: Index) -> Traffic {
         let frames: HashMap<_, _> = index
             .tables
             .frames
@@ -126,7 +137,7 @@ impl Session {
             .collect();
         let tails = std::mem::take(&mut index.tails);
         let logs = Arc::new(Logs::new(self.dir().to_owned(), frames, tails));
-        Ok(Traffic { index, logs })
+        Traffic { index, logs }
     }
 }
 
