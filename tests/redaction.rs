@@ -311,3 +311,27 @@ fn tls_is_stored_as_lengths_and_replays() {
         }
     }
 }
+
+/// Only what HTTP/2 carried says that this is a secret.
+#[test]
+fn headers_of_http2_are_learnt() {
+    let value = "H2only-0123456789ab";
+    let case = Case::new("bash")
+        .args(["-c", "curl --http2 -sS -K config \"$U\""])
+        .file("config", format!("header = \"x-api-key: {value}\"\n"))
+        .env("U", "https://localhost:{https}/stream?n=3&ms=2")
+        .env("SSL_CERT_FILE", "{ca}")
+        .env("CURL_CA_BUNDLE", "{ca}")
+        .server();
+    let recording = case.record().unwrap();
+    for (name, bytes) in everything(&recording.session) {
+        assert!(memchr::memmem::find(&bytes, value.as_bytes()).is_none(), "{name}");
+    }
+    same("replay", &recording.output, &replays(&recording, &[])).unwrap();
+    let list = recording.dir.path().join("list");
+    std::fs::write(&list, value).unwrap();
+    let mut command = Command::new(RR_RUN);
+    command.args(["verify", "--secrets"]).arg(&list).arg(&recording.session);
+    let verified = run(&mut command, b"", Duration::from_secs(60));
+    assert_eq!(verified.code, Some(0), "{verified}");
+}
