@@ -38,7 +38,7 @@ pub(super) const INDEX: &str = "streams.idx";
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RRRUNIDX");
 /// Version of the index's own format; another one is made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 40;
 /// Largest tables that are read, bytes.
 const TABLES_BYTES_MAX: u64 = 1 << 30;
@@ -63,6 +63,7 @@ pub(super) struct Tables {
     /// The logs it was made from.
     made_from: Vec<MadeFrom>,
     pub(super) frames: Vec<(u64, Vec<Place>)>,
+    #[serde(with = "as_json")]
     pub(super) connections: Vec<Connection>,
     pub(super) summaries: Vec<Summary>,
     /// Where each summary's details are: place and length, bytes.
@@ -70,6 +71,23 @@ pub(super) struct Tables {
     pub(super) damage: Vec<String>,
     /// When the last event happened.
     pub(super) last_ns: u64,
+}
+
+/// Connections stand as JSON in the tables: postcard can't read enums with a tag of their own.
+mod as_json {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    use super::Connection;
+
+    pub(super) fn serialize<S: Serializer>(all: &[Connection], to: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_string(all).map_err(ser::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Connection>, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
 }
 
 /// The state of a process's log files.

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -99,16 +101,47 @@ pub fn call_summaries(session: &Session, traffic: &Traffic) -> Result<Vec<CallSu
     if !live && let Some(calls) = read(&path, made_from) {
         return Ok(calls);
     }
-    let mut calls = Vec::new();
-    for exchange in traffic.exchanges() {
-        calls.extend(llm_calls(&exchange?)?.iter().map(CallSummary::from));
-    }
-    let file = File { version: VERSION, made_from, calls };
+    let file = File { version: VERSION, made_from, calls: decode(traffic)? };
     if !live {
         // One that can't be stored is made again the next time.
         let _ = write(session.dir(), &path, &file);
     }
     Ok(file.calls)
+}
+
+/// Decodes all exchanges, on all processors.
+fn decode(traffic: &Traffic) -> Result<Vec<CallSummary>> {
+    /// Exchanges that a thread takes at a time: those near each other stand in the same frames.
+    const BATCH: usize = 32;
+    let all = traffic.summaries();
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Vec<CallSummary>)>> {
+        let mut found = Vec::new();
+        loop {
+            let from = next.fetch_add(BATCH, Ordering::Relaxed);
+            let Some(batch) = all.get(from..).filter(|rest| !rest.is_empty()) else {
+                return Ok(found);
+            };
+            let mut calls = Vec::new();
+            for summary in batch.iter().take(BATCH) {
+                let exchange = traffic.exchange(summary.id)?;
+                calls.extend(llm_calls(&exchange)?.iter().map(CallSummary::from));
+            }
+            found.push((from, calls));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = threads.min(all.len().div_ceil(BATCH)).max(1);
+    let mut found = Vec::new();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        found.push(work());
+        // A thread that panicked has aborted the program.
+        found.extend(others.into_iter().filter_map(|other| other.join().ok()));
+    });
+    let mut batches = found.into_iter().collect::<Result<Vec<_>>>()?.concat();
+    batches.sort_by_key(|(from, _)| *from);
+    Ok(batches.into_iter().flat_map(|(_, calls)| calls).collect())
 }
 
 fn read(path: &Path, made_from: u64) -> Option<Vec<CallSummary>> {
