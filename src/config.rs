@@ -141,10 +141,9 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let far = write(
-            "a.toml",
-            "[policy]\nallow_write = ['out']\n[record]\ncompress = 3\n[replay]\nrules = ['r.toml']\n",
-        );
+        let far = "[policy]\nallow_write = ['out']\n[record]\ncompress = 3\n\
+                   [replay]\nrules = ['r.toml']\n";
+        let far = write("a.toml", far);
         let near = write("b.toml", "[policy]\ndeny_net = true\n[record]\ntls = 'passive'\n");
         let both = Config::read(&far).unwrap().and(Config::read(&near).unwrap());
         let out = dir.path().canonicalize().unwrap().join("out");
