@@ -43,6 +43,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         session: &session,
         command: (!command.is_empty()).then_some(command),
         environment: Vec::new(),
+        stand_ins: Vec::new(),
         live_clock: false,
         live_entropy: false,
         names,
@@ -50,6 +51,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         others: true,
         policy: rr_run::policy::Policy::default(),
         answers: Arc::new(Destination),
+        is_over: &|| false,
     })?;
     for attempt in &outcome.attempts {
         eprintln!("{:?} {}", attempt.verdict, attempt.destination);

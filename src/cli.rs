@@ -7,6 +7,7 @@
 mod audit;
 mod diff;
 mod doctor;
+mod exec;
 mod export;
 mod info;
 mod ls;
@@ -76,6 +77,7 @@ enum Command {
     Unpack(unpack::Unpack),
     Rm(rm::Rm),
     Serve(serve::Serve),
+    Exec(exec::Exec),
     Mismatches(mismatches::Mismatches),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
@@ -130,6 +132,7 @@ impl Cli {
             Command::Unpack(command) => command.run(),
             Command::Rm(command) => command.run(),
             Command::Serve(command) => command.run(),
+            Command::Exec(command) => command.run(),
             Command::Mismatches(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::ExecGuest(command) => command.run(),

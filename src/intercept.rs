@@ -84,11 +84,7 @@ impl Preparation {
         let owner = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&socket, owner).map_err(Error::file("create", &socket))?;
         let tls = &arena.header().tls;
-        for (to, (ending, file)) in tls.stand_ins.iter().zip(&self.trust.stand_ins) {
-            if set_text(&to.file, file.as_os_str().as_encoded_bytes()) {
-                set_text(&to.ending, ending.as_os_str().as_encoded_bytes());
-            }
-        }
+        trust::tell(&self.trust.stand_ins, arena);
         set_text(&tls.socket_path, socket.as_os_str().as_encoded_bytes());
         Ok(Listening { preparation: self, arena: arena.clone(), listener, socket })
     }

@@ -10,9 +10,11 @@ pub mod accept;
 pub mod clocks;
 pub mod dns;
 pub mod known;
+pub mod programs;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -21,6 +23,7 @@ use log_format::arena::{Mode, SERVED_MAX, option};
 pub use accept::{Accepted, Answers, Attempt, Verdict};
 
 use crate::error::{Error, Result};
+use crate::intercept::trust;
 use crate::launch::spawn::{raise_file_limit, turn_aslr_off};
 use crate::launch::{setup, shim};
 use crate::log::map::set_text;
@@ -37,6 +40,8 @@ pub struct Replay<'a> {
     pub command: Option<Vec<OsString>>,
     /// Variables that the guest gets beside its own: trust in the player's certificates.
     pub environment: Vec<ByteText>,
+    /// Files that it opens in place of others, for the same reason: ending of a name, and the file.
+    pub stand_ins: Vec<(PathBuf, PathBuf)>,
     /// The real clock.
     pub live_clock: bool,
     /// Real randomness.
@@ -51,6 +56,8 @@ pub struct Replay<'a> {
     pub policy: Policy,
     /// Answers connections.
     pub answers: Arc<dyn Answers>,
+    /// Whether the guest is to be killed.
+    pub is_over: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// How a network replay ended.
@@ -64,6 +71,8 @@ pub struct Outcome {
     pub lookups: Vec<(String, bool)>,
     /// Calls that the policy forbade.
     pub denials: Vec<Refusal>,
+    /// Programs that were seen running, and whether the shim was in them.
+    pub programs: Vec<(String, bool)>,
 }
 
 /// Runs a program with its network answered from here; how it ended.
@@ -110,6 +119,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         policy: replay.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);
+    trust::tell(&replay.stand_ins, &arena);
     let net = &arena.header().net;
     if !set_text(&net.clocks_dir, clocks_dir.as_os_str().as_encoded_bytes()) {
         return Err(Error::Usage(format!("the path {} is too long", clocks_dir.display())));
@@ -137,16 +147,21 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         file_limit.into_iter().collect(),
     )?;
     let (mut denials, mut taken) = (Vec::new(), 0);
+    let mut seen = programs::Programs::default();
     let mut collect = || {
-        accept::collect_refused(&arena, &attempts);
+        accept::collect(&arena, &attempts);
         denials.extend(policy::denials(&arena.header().policy, &mut taken));
+        seen.look(&arena);
+        if (replay.is_over)() {
+            programs::end(&arena);
+        }
     };
     let code = record::attend(&start, &arena, &mut collect)?;
     collect();
     runtime.shutdown_background();
     let lookups = names.lock().map(|names| names.asked().to_vec()).unwrap_or_default();
     let attempts = attempts.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
-    Ok(Outcome { code, attempts, lookups, denials })
+    Ok(Outcome { code, attempts, lookups, denials, programs: seen.into_all() })
 }
 
 /// The caller's environment, what of the recorded one it lacks, and the additions.

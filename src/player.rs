@@ -9,8 +9,10 @@
 //! 5. The answer's pieces leave at their recorded times, read from the session one by one.
 //! 6. A request that was not recorded becomes a [`mismatch`], which names what changed.
 
+pub mod builder;
 pub mod engine;
 pub mod fault;
+pub mod hermetic;
 pub mod interface;
 pub mod key;
 pub mod matching;
@@ -21,11 +23,13 @@ pub mod report;
 pub mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod selection;
 pub mod serve;
 pub mod sketch;
 pub mod timing;
 pub mod turns;
 
+pub use builder::Builder;
 pub use engine::{Decision, Mode, Player, Recordings, Report, Settings};
 pub use interface::Interface;
 pub use key::Canonical;

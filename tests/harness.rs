@@ -58,6 +58,8 @@ pub(crate) struct Recording {
     pub(crate) session: PathBuf,
     /// What the guest put out while it was recorded.
     pub(crate) output: Output,
+    /// Variables that the case gave it.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Case {
@@ -225,6 +227,7 @@ impl Case {
         let output = self.perform(&place, &mut command)?;
         self.expected("recording", &output)
             .map_err(|e| format!("{e}\ncommand: {}", shown(&command)))?;
+        let env = self.env.iter().map(|(n, v)| (n.clone(), place.filled(v))).collect();
         let Place { dir, server, .. } = place;
         if let Some(server) = server {
             server.stop();
@@ -234,7 +237,7 @@ impl Case {
         }
         let (cwd, gone) = (dir.path().join("cwd"), dir.path().join("gone"));
         std::fs::rename(&cwd, &gone).map_err(|e| format!("failed to move {cwd:?}: {e}"))?;
-        Ok(Recording { dir, session, output })
+        Ok(Recording { dir, session, output, env })
     }
 
     /// Replays a recording and compares.
@@ -367,7 +370,7 @@ pub(crate) fn replay_command(session: &Path) -> Command {
 }
 
 /// Options of unshare(1) for an empty network namespace, with or without privileges.
-fn network_namespace() -> &'static [&'static str] {
+pub(crate) fn network_namespace() -> &'static [&'static str] {
     static OPTIONS: OnceLock<&'static [&'static str]> = OnceLock::new();
     OPTIONS.get_or_init(|| {
         let works = Command::new("unshare").args(["-n", "true"]).status();

@@ -31,14 +31,19 @@ pub fn clock_gettime() -> Option<unsafe extern "C" fn(u64, *mut [u64; 2]) -> i32
 
 /// CLOCK_MONOTONIC, nanoseconds.
 pub fn monotonic_ns(p: &Process) -> u64 {
+    read_ns(p, libc::CLOCK_MONOTONIC as u64)
+}
+
+/// The real reading of a clock, nanoseconds.
+pub fn read_ns(p: &Process, clock: u64) -> u64 {
     const NS: u64 = 1_000_000_000;
     let mut now = [0u64; 2];
     let to = &raw mut now;
     match clock_gettime() {
         // SAFETY: the vDSO's function writes two words to `to`.
-        Some(read) if !p.trap_tsc => _ = unsafe { read(libc::CLOCK_MONOTONIC as u64, to) },
+        Some(read) if !p.trap_tsc => _ = unsafe { read(clock, to) },
         // SAFETY: the kernel writes two words to `to`.
-        _ => _ = unsafe { sys!(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, to) },
+        _ => _ = unsafe { sys!(libc::SYS_clock_gettime, clock, to) },
     }
     now[0] * NS + now[1]
 }

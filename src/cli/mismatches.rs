@@ -71,6 +71,9 @@ fn suggested(report: &Report) -> Vec<Rule> {
 fn print(out: &mut dyn Write, report: &Report) -> std::io::Result<()> {
     write!(out, "{}", report.summary())?;
     writeln!(out, "{}", report.endpoints_table())?;
+    if let Some(hermetic) = &report.hermetic {
+        writeln!(out, "\n{}", hermetic.table())?;
+    }
     for mismatch in &report.mismatches {
         write!(out, "\n{}", mismatch.render())?;
     }

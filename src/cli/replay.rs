@@ -63,7 +63,13 @@ impl Replay {
         let session = self.store.store()?.open(self.session.as_deref())?;
         let telemetry = self.telemetry.clone().into_telemetry();
         if self.network {
-            return self.replay_network(&session, &telemetry);
+            let live = Live {
+                command: (!self.program.is_empty()).then_some(self.program),
+                clock: self.live_clock,
+                entropy: self.live_entropy,
+                policy: self.policy.config()?.policy,
+            };
+            return play(&session, &self.playing, live, &telemetry);
         }
         let telling = telemetry.replay(session.manifest(), ReplayMode::Process)?;
         let replaying = Replaying {
@@ -75,31 +81,30 @@ impl Replay {
         told(telling.map(|telling| telling.finish(&session, &outcome, None)));
         outcome
     }
+}
 
-    /// Runs the program with the network of the session: its exit code, or an error if in strict
-    /// mode its requests were others.
-    fn replay_network(self, session: &Session, telemetry: &Telemetry) -> Result<u8> {
-        let telling = telemetry.replay(session.manifest(), ReplayMode::Network)?;
-        let player = Arc::new(self.playing.player(session, None)?);
-        let live = Live {
-            command: (!self.program.is_empty()).then_some(self.program),
-            clock: self.live_clock,
-            entropy: self.live_entropy,
-            policy: self.policy.config()?.policy,
-        };
-        let outcome = network::replay(session, player.clone(), live)?;
-        for (name, known) in &outcome.lookups {
-            if !known {
-                eprintln!("rr-run: the name {name} was not recorded");
-            }
+/// Runs a program with the network of the session: its exit code, or an error if in strict mode
+/// its requests were others.
+pub(super) fn play(
+    session: &Session,
+    playing: &Playing,
+    live: Live,
+    telemetry: &Telemetry,
+) -> Result<u8> {
+    let telling = telemetry.replay(session.manifest(), ReplayMode::Network)?;
+    let player = Arc::new(playing.player(session, None)?);
+    let (outcome, hermetic) = network::replay(session, player.clone(), live)?;
+    for (name, known) in &outcome.lookups {
+        if !known {
+            eprintln!("rr-run: the name {name} was not recorded");
         }
-        for denial in &outcome.denials {
-            eprintln!("rr-run: the policy forbids: {}", denial.text);
-        }
-        let ended = self.playing.finish(session, &player).map(|_| outcome.code);
-        told(telling.map(|telling| telling.finish(session, &ended, Some(&player.report()))));
-        ended
     }
+    for denial in &outcome.denials {
+        eprintln!("rr-run: the policy forbids: {}", denial.text);
+    }
+    let ended = playing.finish(session, &player, Some(hermetic)).map(|_| outcome.code);
+    told(telling.map(|telling| telling.finish(session, &ended, Some(&player.report()))));
+    ended
 }
 
 /// Says that events could not be told; the replay itself is what counts.

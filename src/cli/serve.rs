@@ -13,9 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::StoreArgs;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::player::recorded::Recorded;
-use crate::player::report::ACCEPTED;
-use crate::player::{Interface, Mode, Options, Player, Rules, Settings, Timing, serve};
+use crate::player::hermetic::Hermetic;
+use crate::player::selection::Choice;
+use crate::player::{Builder, Interface, Mode, Player, Report, Timing, serve};
 use crate::report::junit;
 use crate::session::Session;
 
@@ -63,6 +63,18 @@ pub(super) struct Playing {
     /// Serve the answers to a request again from the first when all were served
     #[arg(long)]
     repeat: bool,
+    /// Serve only these recorded exchanges: host=GLOB, path=GLOB, process=ID or exchange=FROM..TO
+    #[arg(long, value_name = "CHOICE")]
+    only: Vec<Choice>,
+    /// Do not serve these recorded exchanges
+    #[arg(long, value_name = "CHOICE")]
+    except: Vec<Choice>,
+    /// Recorded exchanges that are never asked for fail no run
+    #[arg(long)]
+    pub(super) allow_unused: bool,
+    /// End the run at the first request that is refused; a network replay's program is killed
+    #[arg(long)]
+    kill: bool,
     /// Write the account (of a process replay: the report of a divergence) as JSON
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
@@ -80,26 +92,31 @@ impl Playing {
     /// # Errors
     /// Session or rules can't be read.
     pub(super) fn player(&self, session: &Session, interface: Option<Interface>) -> Result<Player> {
-        let accepted = session.dir().join(ACCEPTED);
-        let files = accepted.is_file().then_some(&accepted).into_iter().chain(&self.rules);
-        let rules = Rules::read(files.map(PathBuf::as_path))?;
         let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         let default = if ci { Timing::Instant } else { Timing::Recorded };
-        let settings = Settings {
-            mode: self.mode,
-            timing: self.timing.unwrap_or(default),
-            options: Options { repeat: self.repeat },
-            interface,
-        };
-        Player::new(session.name(), Arc::new(Recorded::new(session)?), rules, settings)
+        let builder = Player::builder(session)
+            .mode(self.mode)
+            .timing(self.timing.unwrap_or(default))
+            .repeat(self.repeat)
+            .interface(interface)
+            .only(self.only.iter().cloned())
+            .except(self.except.iter().cloned())
+            .allow_unused(self.allow_unused)
+            .kill(self.kill);
+        self.rules.iter().fold(builder, Builder::rules).build()
     }
 
     /// Writes the account of the run; an error if it has failed.
     ///
     /// # Errors
     /// [`Error::Mismatched`], or the system's.
-    pub(super) fn finish(&self, session: &Session, player: &Player) -> Result<u8> {
-        let report = player.report();
+    pub(super) fn finish(
+        &self,
+        session: &Session,
+        player: &Player,
+        hermetic: Option<Hermetic>,
+    ) -> Result<u8> {
+        let report = Report { hermetic, ..player.report() };
         eprint!("rr-run: {}", report.summary());
         // A session that can't be written to is served all the same.
         if let Err(e) = report.keep(session.dir()) {
@@ -155,17 +172,18 @@ impl Serve {
             println!("serving {} exchanges on http://{address}", player.len());
             serve::serve(listener, player.clone(), setup, stop).await
         })?;
-        self.playing.finish(&session, &player)
+        self.playing.finish(&session, &player, None)
     }
 }
 
-/// Completes at SIGINT, at SIGTERM and, if asked for, when everything was served.
+/// Completes at SIGINT, at SIGTERM and, if asked for, when everything was served or something
+/// refused.
 fn stop(player: Arc<Player>, until_done: bool) -> Result<impl Future<Output = ()>> {
     let handle = |kind| signal(kind).map_err(Error::io("wait for signals"));
     let (mut interrupt, mut terminate) =
         (handle(SignalKind::interrupt())?, handle(SignalKind::terminate())?);
     let done = async move {
-        while !until_done || !player.is_done() {
+        while !player.is_over() && !(until_done && player.is_done()) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

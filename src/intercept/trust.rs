@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use super::certs::Authority;
 use crate::error::{Error, Result};
 use crate::launch::environment::{path, value};
+use crate::log::map::{ArenaMap, set_text};
 use crate::session::manifest::ByteText;
 
 /// Where systems keep their bundle, most common first.
@@ -138,6 +139,15 @@ pub(crate) fn give(
         trust.stand_ins.extend(JAVA.map(|ending| (ending.into(), store.clone())));
     }
     Ok(trust)
+}
+
+/// Tells the shim which files to open in place of others: endings of names, and the files.
+pub(crate) fn tell(stand_ins: &[(PathBuf, PathBuf)], arena: &ArenaMap) {
+    for (to, (ending, file)) in arena.header().tls.stand_ins.iter().zip(stand_ins) {
+        if set_text(&to.file, file.as_os_str().as_encoded_bytes()) {
+            set_text(&to.ending, ending.as_os_str().as_encoded_bytes());
+        }
+    }
 }
 
 fn set(env: &mut Vec<ByteText>, name: &str, file: &Path) {

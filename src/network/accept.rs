@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use log_format::arena::{Address, Socket, socket_state};
+use log_format::arena::{Address, socket_state};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::dns::{self, Names};
@@ -39,6 +39,8 @@ pub enum Verdict {
     Answered,
     /// It was refused: nothing in the recording has this destination.
     Refused,
+    /// It was real: a server on loopback that the recording has no exchanges with.
+    Live,
 }
 
 /// One connection that the guest made or tried to make.
@@ -146,15 +148,19 @@ fn find(arena: &ArenaMap, from: SocketAddr) -> Option<(usize, SocketAddr, u64, i
     })
 }
 
-/// Moves the shim's word of refused connections into the list.
-pub fn collect_refused(arena: &ArenaMap, attempts: &Attempts) {
-    let refused = |socket: &&Socket| socket.state.load(Ordering::Acquire) == socket_state::REFUSED;
-    for socket in arena.sockets().iter().filter(refused) {
+/// Moves the shim's word of connections that do not come here into the list.
+pub fn collect(arena: &ArenaMap, attempts: &Attempts) {
+    for socket in arena.sockets() {
+        let verdict = match socket.state.load(Ordering::Acquire) {
+            socket_state::REFUSED => Verdict::Refused,
+            socket_state::LIVE => Verdict::Live,
+            _ => continue,
+        };
         if let (Some(peer), Ok(mut all)) = (address(&socket.peer), attempts.lock()) {
             all.push(Attempt {
                 process: socket.process.load(Ordering::Relaxed),
                 destination: unmapped(peer),
-                verdict: Verdict::Refused,
+                verdict,
             });
         }
         socket.state.store(socket_state::FREE, Ordering::Release);

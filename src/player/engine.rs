@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Action, Faults};
+use super::hermetic::Hermetic;
 use super::interface::Interface;
 use super::key::Canonical;
 use super::matching::{Found, Host, Library, Options};
 use super::mismatch::{Mismatch, Outcome, Why};
+use super::report::Paid;
 use super::rules::Rules;
 use super::timing::Timing;
 use super::turns;
@@ -31,6 +33,11 @@ pub trait Recordings: Send + Sync {
     /// # Errors
     /// There is none, or it can't be read.
     fn exchange(&self, id: u32) -> Result<Exchange>;
+
+    /// What an exchange would have cost.
+    fn paid(&self, _id: u32) -> Paid {
+        Paid::default()
+    }
 }
 
 impl Recordings for Vec<Exchange> {
@@ -83,6 +90,10 @@ pub struct Settings {
     pub options: Options,
     /// The interface that clients were pointed at, if only that one is served.
     pub interface: Option<Interface>,
+    /// Whether recorded exchanges that are never asked for fail no run.
+    pub allow_unused: bool,
+    /// Whether the run ends at the first request that is refused.
+    pub kill: bool,
 }
 
 /// What is to be done with a request.
@@ -154,6 +165,15 @@ pub struct Report {
     pub unused: Vec<(u32, u32)>,
     /// Requests that did not match.
     pub mismatches: Vec<Mismatch>,
+    /// Whether exchanges that were never asked for are all right.
+    #[serde(default)]
+    pub allow_unused: bool,
+    /// What the exchanges that were served would have cost.
+    #[serde(default)]
+    pub saved: Paid,
+    /// What a network replay touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hermetic: Option<Hermetic>,
 }
 
 /// Serves the exchanges of one session.
@@ -219,6 +239,11 @@ impl Player {
     /// Whether it has nothing to serve.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether the run is to end, because a request was refused.
+    pub fn is_over(&self) -> bool {
+        self.settings.kill && self.state().counts.refused > 0
     }
 
     /// Whether everything was served at least once.
@@ -352,6 +377,7 @@ impl Player {
         let library = &state.library;
         let mut endpoints: BTreeMap<u32, EndpointCounts> = BTreeMap::new();
         let mut unused = Vec::new();
+        let mut saved = Paid::default();
         for entry in library.entries() {
             let counts = endpoints.entry(entry.endpoint).or_insert_with(|| {
                 let at = library.endpoint(entry);
@@ -360,6 +386,9 @@ impl Player {
             });
             counts.recorded += 1;
             counts.served += u64::from(entry.served);
+            if entry.served > 0 && entry.turn == 0 {
+                saved.add(self.recordings.paid(entry.exchange), entry.served.into());
+            }
             if entry.served == 0 {
                 counts.unused += 1;
                 unused.push((entry.exchange, entry.turn));
@@ -375,6 +404,9 @@ impl Player {
             endpoints: endpoints.into_values().collect(),
             unused,
             mismatches: state.mismatches.clone(),
+            allow_unused: self.settings.allow_unused,
+            saved,
+            hermetic: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::Player;
+use super::hermetic::Hermetic;
 use super::serve::{Answering, Setup};
 use crate::error::{Error, Result};
 use crate::network::{self, Outcome, known};
@@ -24,11 +25,12 @@ pub struct Live {
     pub policy: Policy,
 }
 
-/// Runs the session's program, or another, with this player in place of its network.
+/// Runs the session's program, or another, with this player in place of its network; how it
+/// ended, and what it touched.
 ///
 /// # Errors
 /// As [`network::run`].
-pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<Outcome> {
+pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Outcome, Hermetic)> {
     let mut setup = Setup::new(false);
     let dir = tempfile::tempdir().map_err(Error::io("make a directory for certificates"))?;
     let mut environment: Vec<ByteText> = std::env::vars_os()
@@ -37,18 +39,25 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<Outc
             ByteText(parts.concat())
         })
         .collect();
-    setup.with_trust(dir.path(), &mut environment)?;
+    let stand_ins = setup.with_trust(dir.path(), &mut environment)?;
     let traffic = session.traffic()?;
-    network::run(&network::Replay {
+    let names = known::names(&traffic);
+    setup.with_names(&names);
+    let over = player.clone();
+    let outcome = network::run(&network::Replay {
         session,
         command: live.command,
         environment,
+        stand_ins,
         live_clock: live.clock,
         live_entropy: live.entropy,
-        names: known::names(&traffic),
+        names,
         served: known::served(&traffic),
         others: true,
         policy: live.policy,
         answers: Arc::new(Answering::new(player, setup)),
-    })
+        is_over: &|| over.is_over(),
+    })?;
+    let hermetic = Hermetic::new(&outcome, &traffic);
+    Ok((outcome, hermetic))
 }

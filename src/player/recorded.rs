@@ -1,15 +1,23 @@
 //! The exchanges of a session, for a player.
 
+use std::collections::HashMap;
+
 use super::engine::Recordings;
+use super::report::Paid;
+use super::selection::Selection;
 use crate::error::Result;
 use crate::session::Session;
-use crate::stream::{Exchange, Traffic};
+use crate::stream::recorded::call_of;
+use crate::stream::{CallId, Exchange, Traffic};
 
-/// What the guest asked of others in a session.
+/// What the guest asked of others in a session, as far as it is to be served.
 pub struct Recorded {
     traffic: Traffic,
     /// Numbers of the connections that the guest accepted: there it was the server.
     accepted: Vec<u32>,
+    /// Ids of the processes by their keys.
+    processes: HashMap<u64, String>,
+    selection: Selection,
 }
 
 impl Recorded {
@@ -17,22 +25,42 @@ impl Recorded {
     ///
     /// # Errors
     /// They can't be read.
-    pub fn new(session: &Session) -> Result<Recorded> {
+    pub fn new(session: &Session, selection: Selection) -> Result<Recorded> {
         let traffic = session.traffic()?;
         let accepted = traffic.connections().iter().filter(|c| c.accepted).map(|c| c.id);
         let accepted = accepted.collect();
-        Ok(Recorded { traffic, accepted })
+        let processes = session.manifest().processes.iter();
+        let processes = processes.map(|p| (p.key, p.id.clone())).collect();
+        Ok(Recorded { traffic, accepted, processes, selection })
+    }
+
+    fn has(&self, exchange: &Exchange) -> bool {
+        let process = self.processes.get(&exchange.request.process).map_or("", String::as_str);
+        !self.accepted.contains(&exchange.connection) && self.selection.has(exchange, process)
     }
 }
 
 impl Recordings for Recorded {
     fn all(&self) -> Box<dyn Iterator<Item = Result<Exchange>> + '_> {
-        Box::new(self.traffic.exchanges().filter(|exchange| {
-            exchange.as_ref().map_or(true, |e| !self.accepted.contains(&e.connection))
-        }))
+        Box::new(
+            self.traffic.exchanges().filter(|all| all.as_ref().map_or(true, |one| self.has(one))),
+        )
     }
 
     fn exchange(&self, id: u32) -> Result<Exchange> {
         self.traffic.exchange(id)
+    }
+
+    fn paid(&self, id: u32) -> Paid {
+        let summary = self.traffic.summaries().iter().find(|summary| summary.id == id);
+        let waited_ns = summary.map_or(0, |s| s.ended_ns.saturating_sub(s.started_ns));
+        // Not every exchange is a call of a model.
+        let usage = call_of(&self.traffic, CallId::from(id)).map(|call| call.usage);
+        let usage = usage.unwrap_or_default();
+        Paid {
+            waited_ms: waited_ns / 1_000_000,
+            input_tokens: usage.input_tokens.unwrap_or(0),
+            output_tokens: usage.output_tokens.unwrap_or(0),
+        }
     }
 }

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::engine::{Mode, Report};
+use super::hermetic::Hermetic;
 use crate::error::{Error, Result};
 use crate::redact::Redactor;
 use crate::report::junit::{Case, Verdict};
@@ -17,20 +20,54 @@ pub const ACCEPTED: &str = "rules.toml";
 /// Most unused exchanges that are named.
 const NAMED_MAX: usize = 20;
 
+/// What exchanges with the real services would have cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// Time between requests and the ends of their answers, milliseconds.
+    pub waited_ms: u64,
+    /// Tokens of prompts.
+    pub input_tokens: u64,
+    /// Tokens of answers.
+    pub output_tokens: u64,
+}
+
+impl Paid {
+    /// Adds what was paid `times`.
+    pub fn add(&mut self, other: Paid, times: u64) {
+        self.waited_ms += other.waited_ms * times;
+        self.input_tokens += other.input_tokens * times;
+        self.output_tokens += other.output_tokens * times;
+    }
+
+    fn line(self) -> Option<String> {
+        if self == Paid::default() {
+            return None;
+        }
+        let waited = units::duration(self.waited_ms * 1_000_000);
+        let tokens = |n| units::count(n);
+        Some(format!(
+            "not paid: {} input and {} output tokens, {waited} of waiting",
+            tokens(self.input_tokens),
+            tokens(self.output_tokens),
+        ))
+    }
+}
+
 impl Report {
     /// Whether the run has failed: in strict mode, requests that did not match or recorded ones
     /// that were never asked for; in warn mode, requests that nothing could be served for.
     pub fn failure(&self) -> Option<String> {
         let mismatches = units::plural(self.mismatches.len(), "mismatch", "mismatches");
-        let unused = units::plural(self.counts.unused as usize, "exchange", "exchanges");
+        let unused = if self.allow_unused { 0 } else { self.counts.unused };
+        let never = units::plural(unused as usize, "exchange", "exchanges");
         match self.mode {
-            Mode::Strict if !self.mismatches.is_empty() || self.counts.unused > 0 => {
-                Some(format!("{mismatches}, {unused} never asked for"))
-            }
+            Mode::Strict if self.mismatches.is_empty() && unused == 0 => None,
+            Mode::Strict if unused == 0 => Some(mismatches),
+            Mode::Strict => Some(format!("{mismatches}, {never} never asked for")),
             Mode::Warn if self.counts.refused > 0 => {
                 Some(format!("{} requests with nothing left to serve", self.counts.refused))
             }
-            Mode::Strict | Mode::Warn => None,
+            Mode::Warn => None,
         }
     }
 
@@ -52,11 +89,18 @@ impl Report {
         for (rule, times) in &counts.rules {
             let _ = writeln!(out, "  rule {rule}: {times}");
         }
-        if !self.unused.is_empty() && self.mode == Mode::Strict {
+        if !self.unused.is_empty() && self.mode == Mode::Strict && !self.allow_unused {
             let names: Vec<_> = self.unused.iter().take(NAMED_MAX).map(unused_name).collect();
             let more = self.unused.len().saturating_sub(NAMED_MAX);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let _ = writeln!(out, "  never asked for: {}{more}", names.join(", "));
+        }
+        if let Some(line) = self.saved.line() {
+            let _ = writeln!(out, "  {line}");
+        }
+        let touched = self.hermetic.as_ref().map(Hermetic::summary).unwrap_or_default();
+        if !touched.is_empty() {
+            let _ = writeln!(out, "  network: {touched}");
         }
         out
     }
@@ -80,6 +124,16 @@ impl Report {
             let endpoint = e.endpoint.replace('|', "\\|");
             let _ = writeln!(out, "| {endpoint} | {} | {} | {} |", e.recorded, e.served, e.unused);
         }
+        if let Some(line) = self.saved.line() {
+            let _ = writeln!(out, "\n{line}");
+        }
+        if let Some(hermetic) = &self.hermetic {
+            let _ = writeln!(
+                out,
+                "\n<details><summary>what was touched</summary>\n\n{}\n</details>",
+                hermetic.markdown()
+            );
+        }
         for mismatch in &self.mismatches {
             let _ = writeln!(out, "\n<details><summary>{}</summary>\n", html(&mismatch.headline()));
             let _ =
@@ -91,7 +145,7 @@ impl Report {
     /// As test cases: one for each endpoint, one for each mismatch.
     pub fn cases(&self) -> Vec<Case> {
         let endpoints = self.endpoints.iter().map(|e| {
-            let failed = self.mode == Mode::Strict && e.unused > 0;
+            let failed = self.mode == Mode::Strict && e.unused > 0 && !self.allow_unused;
             let verdict = match failed {
                 true => Verdict::Failed(format!("{} never asked for", e.unused), self.summary()),
                 false => Verdict::Passed,
@@ -178,6 +232,9 @@ mod tests {
             endpoints: vec![EndpointCounts { endpoint, recorded: 3, served: 2, unused }],
             unused: (0..unused as u32).map(|i| (i + 1, 0)).collect(),
             mismatches: Vec::new(),
+            allow_unused: false,
+            saved: Paid { waited_ms: 1500, input_tokens: 2000, output_tokens: 7 },
+            hermetic: None,
         }
     }
 
@@ -190,6 +247,9 @@ mod tests {
         assert!(failed.markdown().contains("**failed**"));
         assert!(matches!(failed.cases()[0].verdict, Verdict::Failed(..)));
         assert!(failed.summary().contains("never asked for: 1"));
+        assert!(failed.summary().contains("not paid: 2,000 input and 7 output tokens, 1.5"));
+        let allowed = Report { allow_unused: true, ..failed };
+        assert!(allowed.failure().is_none());
     }
 
     #[test]

@@ -7,11 +7,12 @@ mod answer;
 mod body;
 mod websocket;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,18 +49,40 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Most requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 10_000;
 
+/// Endings of names, and the files that are opened in their place.
+pub(crate) type StandIns = Vec<(PathBuf, PathBuf)>;
+
 /// What serving needs besides a player.
 #[derive(Default)]
 pub struct Setup {
     /// Whether pages of other origins may read the answers.
     cors: bool,
     authority: Option<Authority>,
+    /// Names that clients may have connected to an address by.
+    names: HashMap<IpAddr, Vec<String>>,
 }
 
 impl Setup {
     /// Without TLS; `cors` says whether pages of other origins may read the answers.
     pub fn new(cors: bool) -> Setup {
-        Setup { cors, authority: None }
+        Setup { cors, ..Setup::default() }
+    }
+
+    /// Names with their addresses, as recorded: TLS certificates are good for them.
+    pub(crate) fn with_names(&mut self, names: &[(String, Vec<IpAddr>)]) {
+        for (name, addresses) in names {
+            for address in addresses {
+                self.names.entry(*address).or_default().push(name.clone());
+            }
+        }
+    }
+
+    fn names(&self, address: IpAddr) -> Vec<String> {
+        let mut names = self.names.get(&address).cloned().unwrap_or_default();
+        if address.is_loopback() {
+            names.push("localhost".into());
+        }
+        names
     }
 
     /// Serves TLS too, on the same port, with certificates of a new authority; its PEM, which
@@ -75,16 +98,16 @@ impl Setup {
     }
 
     /// Serves TLS too, and writes bundles to `dir` that make a program with this environment
-    /// trust it.
+    /// trust it; the files that it must open in place of others.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn with_trust(&mut self, dir: &Path, env: &mut Vec<ByteText>) -> Result<()> {
+    pub(crate) fn with_trust(&mut self, dir: &Path, env: &mut Vec<ByteText>) -> Result<StandIns> {
         let authority = Authority::new()?;
         let cwd = std::env::current_dir().map_err(Error::io("find the working directory"))?;
-        trust::give(&authority, dir, &cwd, env)?;
+        let trust = trust::give(&authority, dir, &cwd, env)?;
         self.authority = Some(authority);
-        Ok(())
+        Ok(trust.stand_ins)
     }
 }
 
@@ -108,8 +131,6 @@ struct Origin {
     scheme: &'static str,
     /// Host that the client believes to talk to, if that is not the player.
     authority: Option<String>,
-    /// Whether that is a name, rather than an address which the Host field may name.
-    named: bool,
 }
 
 /// Answers the connections of a network replay.
@@ -195,7 +216,7 @@ async fn connection(
         return secured(socket, context, authority).await;
     }
     // The Host field names what the client wants; the address stands in for it.
-    http(socket, context, Origin { scheme: "http", authority, named: false }).await;
+    http(socket, context, Origin { scheme: "http", authority }).await;
     Ok(())
 }
 
@@ -218,12 +239,17 @@ where
         None => (None, None),
     };
     let name = sni.clone().or(host).unwrap_or_else(|| "127.0.0.1".into());
-    let config =
-        authority.server(vec![name.clone()], alpn).map_err(|e| io::Error::other(e.to_string()))?;
+    let mut names = vec![name.clone()];
+    // A client that does not say whom it means (Java, of names without a dot) has looked it up.
+    if sni.is_none()
+        && let Ok(address) = name.parse()
+    {
+        names.extend(context.setup.names(address));
+    }
+    let config = authority.server(names, alpn).map_err(|e| io::Error::other(e.to_string()))?;
     let stream = timeout(PATIENCE, start.into_stream(config)).await??;
     let at = port.map(|port| format!("{}:{port}", sni.as_deref().unwrap_or(&name)));
-    let named = at.is_some();
-    http(stream, context, Origin { scheme: "https", authority: at, named }).await;
+    http(stream, context, Origin { scheme: "https", authority: at }).await;
     Ok(())
 }
 
@@ -318,11 +344,8 @@ fn as_request(
     };
     let named = parts.uri.authority().map(ToString::to_string);
     let own = origin.authority.clone();
-    let authority = match origin.named {
-        true => own.or(named).or_else(host),
-        false => named.or_else(host).or(own),
-    };
-    let authority = authority.unwrap_or_default();
+    // As recordings have it, even where a tunnel or TLS has named another.
+    let authority = named.or_else(host).or(own).unwrap_or_default();
     let headers = parts.headers.iter().map(|(name, value)| Header {
         name: Bytes::copy_from_slice(name.as_str().as_bytes()),
         value: Bytes::copy_from_slice(value.as_bytes()),
@@ -359,7 +382,7 @@ fn tunnel(mut request: Request<Incoming>, context: Arc<Context>) -> Response<Ans
             // What a tunnel is for; to port 80 it carries plain HTTP.
             if authority.ends_with(":80") {
                 let authority = Some(authority);
-                let origin = Origin { scheme: "http", authority, named: true };
+                let origin = Origin { scheme: "http", authority };
                 http(TokioIo::new(upgraded), context, origin).await;
             } else {
                 let _ = secured(TokioIo::new(upgraded), context, Some(authority)).await;

@@ -130,6 +130,8 @@ pub mod socket_state {
     pub const OPEN: u32 = 2;
     /// The shim refused the connection; only for the host's report.
     pub const REFUSED: u32 = 3;
+    /// The connection is real; only for the host's report.
+    pub const LIVE: u32 = 4;
 }
 
 /// A socket of a guest whose other end is the host, found by the ports of both ends.

@@ -110,10 +110,11 @@ fn offset(class: usize) -> &'static AtomicU64 {
 /// The reading of a clock (its id, or one of [`clock`]'s values) that the guest gets, nanoseconds.
 pub fn read(p: &mut Process, source: u8) -> u64 {
     let class = class_of(source);
-    let now = real(match source {
+    let id = match source {
         clock::TIMEOFDAY | clock::TIME => libc::CLOCK_REALTIME as u64,
         id => id.into(),
-    });
+    };
+    let now = crate::vdso::read_ns(p, id);
     let ahead = offset(class);
     let value = match p.clocks.next(source) {
         Some(value) => {
@@ -135,18 +136,6 @@ pub fn read(p: &mut Process, source: u8) -> u64 {
         *last = (value, now);
     }
     value
-}
-
-fn real(clock: u64) -> u64 {
-    let mut now = [0u64; 2];
-    let to = &raw mut now;
-    match crate::vdso::clock_gettime() {
-        // SAFETY: the vDSO's function writes two words to `to`.
-        Some(read) => _ = unsafe { read(clock, to) },
-        // SAFETY: the kernel writes two words to `to`.
-        None => _ = unsafe { sys!(libc::SYS_clock_gettime, clock, to) },
-    }
-    now[0] * NS + now[1]
 }
 
 /// The real time of a deadline on the guest's clock.

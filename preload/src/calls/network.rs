@@ -256,9 +256,14 @@ fn connect(t: &mut Thread, args: &[u64; 6]) -> Option<i64> {
     let datagram = option(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_DGRAM;
     let verdict = if datagram { datagram_verdict(to) } else { stream_verdict(to) };
     match verdict {
-        Verdict::Live => None,
+        Verdict::Live => {
+            if !datagram {
+                tell(t, fd, to, socket_state::LIVE);
+            }
+            None
+        }
         Verdict::Refused => {
-            tell_refused(t, fd, to);
+            tell(t, fd, to, socket_state::REFUSED);
             Some(REFUSED)
         }
         Verdict::Host(port) if datagram => {
@@ -329,10 +334,10 @@ fn announce(t: &Thread, socket: &Socket, fd: u64, to: Inet) {
 }
 
 /// Leaves word for the host's report.
-fn tell_refused(t: &Thread, fd: u64, to: Inet) {
+fn tell(t: &Thread, fd: u64, to: Inet, what: u32) {
     if let Some(socket) = arena::reserve_socket() {
         announce(t, socket, fd, to);
-        socket.state.store(socket_state::REFUSED, Ordering::Release);
+        socket.state.store(what, Ordering::Release);
         arena::ring();
     }
 }
@@ -352,7 +357,7 @@ fn send(t: &mut Thread, fd: u64, to: Inet, sent: impl FnOnce(&[u8], usize) -> i6
         }
         _ if to.is_multicast() => Some(-i64::from(libc::ENETUNREACH)),
         _ => {
-            tell_refused(t, fd, to);
+            tell(t, fd, to, socket_state::REFUSED);
             Some(REFUSED)
         }
     }

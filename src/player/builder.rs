@@ -1,0 +1,112 @@
+//! A player, put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::engine::{Mode, Player, Settings};
+use super::interface::Interface;
+use super::matching::Options;
+use super::recorded::Recorded;
+use super::report::ACCEPTED;
+use super::rules::Rules;
+use super::selection::{Choice, Selection};
+use super::timing::Timing;
+use crate::error::Result;
+use crate::session::Session;
+
+/// What a player of a session is to be like; see [`Player::builder`].
+#[derive(Debug)]
+pub struct Builder<'a> {
+    session: &'a Session,
+    settings: Settings,
+    rules: Vec<PathBuf>,
+    selection: Selection,
+}
+
+impl Player {
+    /// A player of a session: strict and with recorded timing unless said otherwise.
+    ///
+    /// ```no_run
+    /// use rr_run::player::{Mode, Player, Timing};
+    /// use rr_run::session::Session;
+    ///
+    /// # fn main() -> Result<(), rr_run::error::Error> {
+    /// let session = Session::open("tests/cassettes/chat".as_ref())?;
+    /// let player = Player::builder(&session).mode(Mode::Warn).timing(Timing::Instant).build()?;
+    /// assert!(!player.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(session: &Session) -> Builder<'_> {
+        let (settings, selection) = (Settings::default(), Selection::default());
+        Builder { session, settings, rules: Vec::new(), selection }
+    }
+}
+
+impl Builder<'_> {
+    /// What is done with requests that were not recorded.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.settings.mode = mode;
+        self
+    }
+
+    /// When pieces leave.
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.settings.timing = timing;
+        self
+    }
+
+    /// Rules of this file hold, besides those kept with the session.
+    pub fn rules(mut self, file: impl Into<PathBuf>) -> Self {
+        self.rules.push(file.into());
+        self
+    }
+
+    /// Serves the answers to a request again from the first when all were served.
+    pub fn repeat(mut self, repeat: bool) -> Self {
+        self.settings.options = Options { repeat };
+        self
+    }
+
+    /// Serves one interface only, whatever the path of the client's base URL.
+    pub fn interface(mut self, interface: Option<Interface>) -> Self {
+        self.settings.interface = interface;
+        self
+    }
+
+    /// Serves only these exchanges; all if there is no such choice.
+    pub fn only(mut self, choices: impl IntoIterator<Item = Choice>) -> Self {
+        self.selection.only.extend(choices);
+        self
+    }
+
+    /// Does not serve these exchanges.
+    pub fn except(mut self, choices: impl IntoIterator<Item = Choice>) -> Self {
+        self.selection.except.extend(choices);
+        self
+    }
+
+    /// Recorded exchanges that are never asked for fail no run.
+    pub fn allow_unused(mut self, allow: bool) -> Self {
+        self.settings.allow_unused = allow;
+        self
+    }
+
+    /// The run ends at the first request that is refused.
+    pub fn kill(mut self, kill: bool) -> Self {
+        self.settings.kill = kill;
+        self
+    }
+
+    /// The player.
+    ///
+    /// # Errors
+    /// Session or rules can't be read.
+    pub fn build(self) -> Result<Player> {
+        let accepted = self.session.dir().join(ACCEPTED);
+        let files = accepted.is_file().then_some(&accepted).into_iter().chain(&self.rules);
+        let rules = Rules::read(files.map(PathBuf::as_path))?;
+        let recorded = Recorded::new(self.session, self.selection)?;
+        Player::new(self.session.name(), Arc::new(recorded), rules, self.settings)
+    }
+}

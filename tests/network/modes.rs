@@ -1,0 +1,135 @@
+//! What network replay does about requests, and what it tells of them.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::{command, replay};
+use crate::harness::{Case, Output, RR_RUN, Recording, Server, clean_environment, run};
+
+/// Asks the server at port `$1` for a chat.
+fn ask(question: &str) -> String {
+    format!(
+        "curl -sS http://127.0.0.1:$1/v1/chat/completions -w '%{{http_code}}\\n' \
+         -d '{{\"model\":\"m\",\"messages\":[{{\"role\":\"user\",\"content\":\"{question}\"}}]}}'"
+    )
+}
+
+/// A script with these questions: what follows `--` of a replay, with the recorded port.
+fn program(recording: &Recording, script: &str) -> Vec<String> {
+    let argv = ["--", "bash", "-c", script, "bash", &recording.says_port()];
+    argv.into_iter().map(str::to_owned).collect()
+}
+
+impl Recording {
+    /// The port that stands at the end of its output.
+    fn says_port(&self) -> String {
+        let out = String::from_utf8_lossy(&self.output.stdout).into_owned();
+        out.lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+fn recorded(questions: &[&str]) -> Recording {
+    let script: Vec<_> = questions.iter().map(|question| ask(question)).collect();
+    let script = format!("{}; echo $1", script.join("; "));
+    Case::bash(&script).args(["bash", "{http}"]).server().record().expect("a recording")
+}
+
+/// Replays with another script.
+fn changed(recording: &Recording, options: &[&str], script: &str) -> Output {
+    let program = program(recording, script);
+    let args: Vec<&str> =
+        options.iter().copied().chain(program.iter().map(String::as_str)).collect();
+    replay(recording, &args)
+}
+
+#[test]
+fn a_part_of_a_recording_is_served() {
+    let recording = recorded(&["one", "two"]);
+    let output = changed(&recording, &["--only", "exchange=2"], &ask("two"));
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.out().ends_with("200\n"), "{output}");
+    let output = changed(&recording, &["--except", "path=**/completions"], &ask("two"));
+    assert_eq!(output.code, Some(119), "{output}");
+}
+
+#[test]
+fn a_refused_request_can_end_the_run() {
+    let recording = recorded(&["one"]);
+    let start = Instant::now();
+    let script = format!("{} & wait; sleep 100; echo survived", ask("other"));
+    let output = changed(&recording, &["--kill"], &script);
+    assert_eq!(output.code, Some(119), "{output}");
+    assert!(!output.out().contains("survived") && start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_account_tells_what_was_touched() {
+    let recording = recorded(&["one"]);
+    // A server on loopback that was not recorded is live: here there is none.
+    let script =
+        format!("{}; curl -sS http://127.0.0.1:9/; curl -s http://x.test/; true", ask("one"));
+    let json = recording.dir.path().join("account.json");
+    let markdown = recording.dir.path().join("account.md");
+    let options = ["--json", json.to_str().unwrap(), "--markdown", markdown.to_str().unwrap()];
+    let output = changed(&recording, &options, &script);
+    assert_eq!(output.code, Some(0), "{output}");
+    let account: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let touched = |kind: &str, verdict: &str| {
+        let all = account["hermetic"][kind].as_array().unwrap().iter();
+        all.filter(|t| t["verdict"] == verdict).map(|t| t["what"].to_string()).collect::<String>()
+    };
+    assert!(touched("connects", "served").contains(&recording.says_port()), "{account}");
+    assert!(touched("connects", "live").contains("127.0.0.1:9"), "{account}");
+    assert!(touched("lookups", "blocked").contains("x.test"), "{account}");
+    assert!(touched("programs", "served").contains("curl"), "{account}");
+    assert!(account["saved"]["output_tokens"].as_u64().unwrap() > 0, "{account}");
+    assert!(output.err().contains("not paid: "), "{output}");
+    assert!(std::fs::read_to_string(markdown).unwrap().contains("| lookup | `x.test` | blocked |"));
+}
+
+/// Runs `rr-run exec` with this cassette.
+fn exec(cassette: &Path, options: &[&str], port: u16, question: &str) -> Output {
+    let mut command = Command::new(RR_RUN);
+    clean_environment(&mut command);
+    command.args(["exec", "--timing", "instant", "--cassette"]).arg(cassette).args(options);
+    command.args(["--", "bash", "-c", &ask(question), "bash", &port.to_string()]);
+    run(&mut command, b"", Duration::from_secs(60))
+}
+
+#[test]
+fn a_cassette_is_recorded_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let cassette = dir.path().join("cassettes/chat");
+    let server = Server::start(dir.path()).unwrap();
+    let port = server.http;
+    let output = exec(&cassette, &["--record-mode", "none"], port, "one");
+    assert_eq!(output.code, Some(125), "{output}");
+    let first = exec(&cassette, &[], port, "one");
+    assert_eq!(first.code, Some(0), "{first}");
+    let answered = server.count().unwrap();
+    for mode in ["once", "none"] {
+        let again = exec(&cassette, &["--record-mode", mode], port, "one");
+        assert_eq!((again.code, again.out()), (Some(0), first.out()), "{mode}: {again}");
+        let other = exec(&cassette, &["--record-mode", mode], port, "two");
+        assert_eq!(other.code, Some(119), "{mode}: {other}");
+    }
+    assert_eq!(server.count().unwrap(), answered);
+    let anew = exec(&cassette, &["--record-mode", "all"], port, "two");
+    assert_eq!(anew.code, Some(0), "{anew}");
+    server.stop();
+    let again = exec(&cassette, &[], port, "two");
+    assert_eq!((again.code, again.out()), (Some(0), anew.out()), "{again}");
+}
+
+#[test]
+fn the_recorded_program_is_run_again() {
+    let recording = recorded(&["one", "two"]);
+    let output = run(&mut command(&recording), b"", Duration::from_secs(60));
+    assert_eq!(
+        (output.code, output.stdout.clone()),
+        (Some(0), recording.output.stdout),
+        "{output}"
+    );
+}
