@@ -168,7 +168,7 @@ while b"[DONE]" not in got:
 fn what_came_before_a_cut_arrives() {
     let recording = recorded(&["one"]);
     let rules = recording.dir.path().join("faults.toml");
-    std::fs::write(&rules, "[[fault]]\ntruncate_after = 3\n").unwrap();
+    std::fs::write(&rules, "[[fault]]\ntruncate_after = 8\n").unwrap();
     let rules = rules.display().to_string();
     let args = ["--rules", &rules, "--timing", "instant", "--repeat"];
     let player = Player::start(&recording.session, &args);
