@@ -187,8 +187,8 @@ fn text_of(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 /// Applies patches, in the order of their places, to the part of a log that begins at `start`.
 fn patch(patches: &[(u64, Vec<u8>)], start: u64, raw: &mut [u8]) {
     let end = start + raw.len() as u64;
-    // None is longer than what one frame holds.
-    let first = patches.partition_point(|(at, bytes)| at + (bytes.len() as u64) <= start);
+    // None reaches from one frame into the next.
+    let first = patches.partition_point(|(at, _)| *at < start);
     for (at, bytes) in patches.get(first..).unwrap_or_default() {
         if *at >= end {
             break;
