@@ -21,6 +21,8 @@ mod serve;
 mod show;
 mod streams;
 mod telemetry;
+#[cfg(feature = "top")]
+mod top;
 mod unpack;
 mod verify;
 
@@ -69,6 +71,8 @@ enum Command {
     Show(show::Show),
     Streams(streams::Streams),
     Export(export::Export),
+    #[cfg(feature = "top")]
+    Top(top::Top),
     Info(info::Info),
     Diff(diff::Diff),
     Audit(audit::Audit),
@@ -124,6 +128,8 @@ impl Cli {
             Command::Show(command) => command.run(),
             Command::Streams(command) => command.run(),
             Command::Export(command) => command.run(),
+            #[cfg(feature = "top")]
+            Command::Top(command) => command.run(),
             Command::Info(command) => command.run(),
             Command::Diff(command) => command.run(),
             Command::Audit(command) => command.run(),

@@ -41,6 +41,9 @@ const BIRTH: Duration = Duration::from_millis(500);
 /// A replay that takes longer shows its progress on a terminal.
 const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 
+/// Link in a replay's own directory to the session that is replayed, for those who watch it.
+pub(crate) const SESSION_LINK: &str = "session";
+
 /// How to replay.
 #[derive(Clone, Debug, Default)]
 pub struct Replaying {
@@ -109,6 +112,8 @@ impl<'a> Run<'a> {
         raise_file_limit()?;
         let shim = shim::install()?;
         let scratch = scratch_dir()?;
+        // Without it the replay can't be watched, and goes on all the same.
+        let _ = std::os::unix::fs::symlink(session.dir(), scratch.path().join(SESSION_LINK));
         let files_dir = scratch.path().join("files");
         std::fs::create_dir(&files_dir).map_err(Error::file("create", &files_dir))?;
         files::prepare(session, &files_dir)?;

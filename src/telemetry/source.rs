@@ -141,6 +141,11 @@ pub fn observe(
         told.into_iter().try_for_each(|event| observer.event(event))?;
     }
     if options.recording && live {
+        let mut manifest = manifest.clone();
+        for process in &mut manifest.processes {
+            process.events = seen.steps.get(&process.key).copied().unwrap_or(0);
+        }
+        let manifest = &manifest;
         observer.event(create_recording_checkpoint_event(context, manifest, last_ns))?;
     } else if options.recording {
         observer.event(create_recording_stop_event(context, manifest, last_ns))?;
