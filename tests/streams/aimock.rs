@@ -94,7 +94,7 @@ impl Front {
         let key = file(&certificate.key);
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let configuration = format!(
-            "{user} daemon off; worker_processes 1; pid {place}/pid; error_log {place}/error;
+            "{user} daemon off; master_process off; pid {place}/pid; error_log {place}/error;
             events {{}}
             http {{
                 access_log off; client_body_temp_path {place}/1; proxy_temp_path {place}/2;
