@@ -47,6 +47,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         live_clock: false,
         live_entropy: false,
         names,
+        other_names: None,
         served: Vec::new(),
         others: true,
         policy: rr_run::policy::Policy::default(),

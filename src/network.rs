@@ -48,6 +48,8 @@ pub struct Replay<'a> {
     pub live_entropy: bool,
     /// Names and their recorded addresses.
     pub names: Vec<(String, Vec<IpAddr>)>,
+    /// Other names that are given an address.
+    pub other_names: Option<dns::Others>,
     /// Destinations on loopback that are answered here too; others there are live.
     pub served: Vec<SocketAddr>,
     /// Whether connections to destinations that are not known are answered, too (or refused).
@@ -136,7 +138,11 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         .enable_all()
         .build()
         .map_err(Error::io("start the player"))?;
-    let names = Arc::new(Mutex::new(dns::Names::new(replay.names.clone())));
+    let mut names = dns::Names::new(replay.names.clone());
+    if let Some(others) = &replay.other_names {
+        names = names.with_others(others.clone());
+    }
+    let names = Arc::new(Mutex::new(names));
     let attempts = Arc::new(Mutex::new(Vec::new()));
     runtime.block_on(accept::listen(&arena, &names, &attempts, &replay.answers))?;
     let start = record::spawn_of(

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod hermetic;
 pub mod interface;
 pub mod key;
+pub mod layer;
 pub mod matching;
 pub mod mismatch;
 pub mod network;

@@ -10,6 +10,7 @@ use super::replay::play;
 use super::serve::Playing;
 use crate::error::{Error, Result};
 use crate::log::drain::Limits;
+use crate::player::Mode;
 use crate::player::network::Live;
 use crate::policy::Policy;
 use crate::record;
@@ -43,6 +44,8 @@ enum RecordMode {
     Once,
     /// Never; requests that it does not have fail.
     None,
+    /// Requests that it does not have are asked of the real services, and added.
+    NewEpisodes,
     /// Always, anew.
     All,
 }
@@ -61,9 +64,12 @@ impl Exec {
                 let why = format!("there is no cassette {}", dir.display());
                 Err(Error::Usage(why))
             }
-            RecordMode::Once if !there => record_to(&dir, self.program),
+            RecordMode::Once | RecordMode::NewEpisodes if !there => record_to(&dir, self.program),
             RecordMode::All => record_anew(&dir, self.program, there),
-            RecordMode::Once | RecordMode::None => {
+            RecordMode::Once | RecordMode::None | RecordMode::NewEpisodes => {
+                if self.record_mode == RecordMode::NewEpisodes {
+                    self.playing.mode = Mode::Hybrid;
+                }
                 // What a suite no longer asks for is no failure of its tests.
                 self.playing.allow_unused = true;
                 let live = Live { command: Some(self.program), ..Live::default() };

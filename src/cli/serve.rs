@@ -14,6 +14,7 @@ use super::StoreArgs;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::player::hermetic::Hermetic;
+use crate::player::rules::Glob;
 use crate::player::selection::Choice;
 use crate::player::{Builder, Interface, Mode, Player, Report, Timing, serve};
 use crate::report::junit;
@@ -49,10 +50,10 @@ pub(super) struct Serve {
 /// How recorded answers are served, and where the account goes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Playing {
-    /// What a request meets that was not recorded: an error (strict), or the next answer of its
-    /// endpoint (warn)
+    /// What a request meets that was not recorded: an error (strict), the next answer of its
+    /// endpoint (warn), or the real service, whose answer is kept in a layer of the session (hybrid)
     #[arg(long, value_name = "MODE", default_value = "strict")]
-    mode: Mode,
+    pub(super) mode: Mode,
     /// When pieces leave: recorded, instant, scale=X or tokens-per-second=N [default: recorded;
     /// instant if the variable CI is set]
     #[arg(long, value_name = "TIMING")]
@@ -72,6 +73,9 @@ pub(super) struct Playing {
     /// Recorded exchanges that are never asked for fail no run
     #[arg(long)]
     pub(super) allow_unused: bool,
+    /// With --mode hybrid: ask only these hosts, with * in them
+    #[arg(long, value_name = "HOST")]
+    fallback: Vec<Glob>,
     /// End the run at the first request that is refused; a network replay's program is killed
     #[arg(long)]
     kill: bool,
@@ -102,6 +106,7 @@ impl Playing {
             .only(self.only.iter().cloned())
             .except(self.except.iter().cloned())
             .allow_unused(self.allow_unused)
+            .fallback(self.fallback.iter().cloned())
             .kill(self.kill);
         self.rules.iter().fold(builder, Builder::rules).build()
     }
@@ -164,6 +169,9 @@ impl Serve {
             if let Some(path) = &self.ca {
                 let pem = setup.with_tls()?;
                 std::fs::write(path, pem).map_err(Error::file("write", path))?;
+            }
+            if player.settings().mode == Mode::Hybrid {
+                setup.with_upstream(session.dir())?;
             }
             let stop = stop(player.clone(), self.until_done)?;
             let listening = TcpListener::bind(self.listen).await;

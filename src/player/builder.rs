@@ -8,7 +8,7 @@ use super::interface::Interface;
 use super::matching::Options;
 use super::recorded::Recorded;
 use super::report::ACCEPTED;
-use super::rules::Rules;
+use super::rules::{Glob, Rules};
 use super::selection::{Choice, Selection};
 use super::timing::Timing;
 use crate::error::Result;
@@ -21,6 +21,7 @@ pub struct Builder<'a> {
     settings: Settings,
     rules: Vec<PathBuf>,
     selection: Selection,
+    fallback: Vec<Glob>,
 }
 
 impl Player {
@@ -39,7 +40,7 @@ impl Player {
     /// ```
     pub fn builder(session: &Session) -> Builder<'_> {
         let (settings, selection) = (Settings::default(), Selection::default());
-        Builder { session, settings, rules: Vec::new(), selection }
+        Builder { session, settings, rules: Vec::new(), selection, fallback: Vec::new() }
     }
 }
 
@@ -86,6 +87,12 @@ impl Builder<'_> {
         self
     }
 
+    /// In hybrid mode only these hosts are asked; all if there are none.
+    pub fn fallback(mut self, hosts: impl IntoIterator<Item = Glob>) -> Self {
+        self.fallback.extend(hosts);
+        self
+    }
+
     /// Recorded exchanges that are never asked for fail no run.
     pub fn allow_unused(mut self, allow: bool) -> Self {
         self.settings.allow_unused = allow;
@@ -107,6 +114,7 @@ impl Builder<'_> {
         let files = accepted.is_file().then_some(&accepted).into_iter().chain(&self.rules);
         let rules = Rules::read(files.map(PathBuf::as_path))?;
         let recorded = Recorded::new(self.session, self.selection)?;
-        Player::new(self.session.name(), Arc::new(recorded), rules, self.settings)
+        let player = Player::new(self.session.name(), Arc::new(recorded), rules, self.settings)?;
+        Ok(player.with_fallback(self.fallback))
     }
 }

@@ -14,7 +14,7 @@ use super::key::Canonical;
 use super::matching::{Found, Host, Library, Options};
 use super::mismatch::{Mismatch, Outcome, Why};
 use super::report::Paid;
-use super::rules::Rules;
+use super::rules::{Glob, Rules};
 use super::timing::Timing;
 use super::turns;
 use crate::error::Result;
@@ -65,6 +65,8 @@ pub enum Mode {
     Strict,
     /// They are answered with the next exchange of the endpoint, if there is one.
     Warn,
+    /// They are asked of the real services, and what comes is kept in a new layer of the session.
+    Hybrid,
 }
 
 impl FromStr for Mode {
@@ -74,7 +76,8 @@ impl FromStr for Mode {
         match text {
             "strict" => Ok(Mode::Strict),
             "warn" => Ok(Mode::Warn),
-            _ => Err("the mode is strict or warn".into()),
+            "hybrid" => Ok(Mode::Hybrid),
+            _ => Err("the mode is strict, warn or hybrid".into()),
         }
     }
 }
@@ -112,6 +115,8 @@ pub enum Decision {
     Fault(Action),
     /// It is refused: the first lines of the report.
     Refuse(String),
+    /// The real service is asked: its scheme and authority, if the client does not know them.
+    Upstream(Option<(String, String)>),
 }
 
 /// What happened, in numbers.
@@ -131,6 +136,9 @@ pub struct Counts {
     pub faults: u64,
     /// Refused.
     pub refused: u64,
+    /// Answered by the real services.
+    #[serde(default)]
+    pub upstream: u64,
     /// Recorded exchanges and turns.
     pub recorded: u64,
     /// Of those, never asked for.
@@ -182,6 +190,8 @@ pub struct Player {
     recordings: Arc<dyn Recordings>,
     settings: Settings,
     rules: Rules,
+    /// Hosts that may be asked in hybrid mode; all if there are none.
+    fallback: Vec<Glob>,
     state: Mutex<State>,
 }
 
@@ -223,7 +233,23 @@ impl Player {
             mismatched: 0,
         };
         let session = session.to_owned();
-        Ok(Player { session, recordings, settings, rules, state: Mutex::new(state) })
+        let fallback = Vec::new();
+        Ok(Player { session, recordings, settings, rules, fallback, state: Mutex::new(state) })
+    }
+
+    /// In hybrid mode only these hosts are asked.
+    #[must_use]
+    pub fn with_fallback(mut self, hosts: Vec<Glob>) -> Player {
+        self.fallback = hosts;
+        self
+    }
+
+    /// Whether a host, with or without its port, may be asked for what was not recorded.
+    pub fn may_ask(&self, host: &str) -> bool {
+        let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+        let named = |glob: &Glob| glob.matches(host) || glob.matches(bare);
+        self.settings.mode == Mode::Hybrid
+            && (self.fallback.is_empty() || self.fallback.iter().any(named))
     }
 
     /// How it behaves.
@@ -325,10 +351,24 @@ impl Player {
     ) -> Result<Decision> {
         let instead = match self.settings.mode {
             Mode::Warn => state.library.next_in_sequence(request, host),
-            Mode::Strict => None,
+            Mode::Strict | Mode::Hybrid => None,
+        };
+        // A client that was pointed here does not say whom it means: who answered the like.
+        let like = nearest.and_then(|i| state.library.entry(i)).map(|e| e.exchange);
+        let meant = match (self.settings.mode, host, like) {
+            (Mode::Hybrid, Host::Any, Some(like)) => {
+                let asked = self.recordings.exchange(like)?.request;
+                Some((asked.scheme, asked.authority))
+            }
+            _ => None,
+        };
+        let asks = match &meant {
+            Some((_, authority)) => self.may_ask(authority),
+            None => host == Host::Same && self.may_ask(&request.host),
         };
         let served = instead.and_then(|i| state.library.entry(i)).map(|e| e.exchange);
-        let outcome = served.map_or(Outcome::Refused, Outcome::Served);
+        let refused = if asks { Outcome::Upstream } else { Outcome::Refused };
+        let outcome = served.map_or(refused, Outcome::Served);
         state.mismatched += 1;
         let of = (state.mismatched, why, outcome);
         let nearest = match nearest.and_then(|i| state.library.entry(i)) {
@@ -351,6 +391,10 @@ impl Player {
             Some(entry) => {
                 state.counts.in_sequence += 1;
                 self.served(&state.library, entry, action)
+            }
+            None if asks => {
+                state.counts.upstream += 1;
+                Ok(Decision::Upstream(meant))
             }
             None => {
                 state.counts.refused += 1;

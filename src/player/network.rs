@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use super::Player;
 use super::hermetic::Hermetic;
 use super::serve::{Answering, Setup};
+use super::{Mode, Player};
 use crate::error::{Error, Result};
 use crate::network::{self, Outcome, known};
 use crate::policy::Policy;
@@ -43,7 +43,13 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let traffic = session.traffic()?;
     let names = known::names(&traffic);
     setup.with_names(&names);
-    let over = player.clone();
+    let (over, asking) = (player.clone(), player.clone());
+    let hybrid = player.settings().mode == Mode::Hybrid;
+    if hybrid {
+        setup.with_upstream(session.dir())?;
+    }
+    let other_names: Option<network::dns::Others> =
+        if hybrid { Some(Arc::new(move |name: &str| asking.may_ask(name))) } else { None };
     let outcome = network::run(&network::Replay {
         session,
         command: live.command,
@@ -52,6 +58,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         live_clock: live.clock,
         live_entropy: live.entropy,
         names,
+        other_names,
         served: known::served(&traffic),
         others: true,
         policy: live.policy,

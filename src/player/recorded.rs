@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::engine::Recordings;
+use super::layer;
 use super::report::Paid;
 use super::selection::Selection;
 use crate::error::Result;
@@ -18,6 +19,8 @@ pub struct Recorded {
     /// Ids of the processes by their keys.
     processes: HashMap<u64, String>,
     selection: Selection,
+    /// What hybrid runs have added.
+    layers: Vec<Exchange>,
 }
 
 impl Recorded {
@@ -31,7 +34,9 @@ impl Recorded {
         let accepted = accepted.collect();
         let processes = session.manifest().processes.iter();
         let processes = processes.map(|p| (p.key, p.id.clone())).collect();
-        Ok(Recorded { traffic, accepted, processes, selection })
+        let last = traffic.summaries().iter().map(|summary| summary.id).max();
+        let layers = layer::read(session.dir(), last.unwrap_or(0) + 1)?;
+        Ok(Recorded { traffic, accepted, processes, selection, layers })
     }
 
     fn has(&self, exchange: &Exchange) -> bool {
@@ -42,13 +47,16 @@ impl Recorded {
 
 impl Recordings for Recorded {
     fn all(&self) -> Box<dyn Iterator<Item = Result<Exchange>> + '_> {
-        Box::new(
-            self.traffic.exchanges().filter(|all| all.as_ref().map_or(true, |one| self.has(one))),
-        )
+        let layers = self.layers.iter().cloned().map(Ok);
+        let all = self.traffic.exchanges().chain(layers);
+        Box::new(all.filter(|all| all.as_ref().map_or(true, |one| self.has(one))))
     }
 
     fn exchange(&self, id: u32) -> Result<Exchange> {
-        self.traffic.exchange(id)
+        match self.layers.iter().find(|exchange| exchange.id == id) {
+            Some(exchange) => Ok(exchange.clone()),
+            None => self.traffic.exchange(id),
+        }
     }
 
     fn paid(&self, id: u32) -> Paid {

@@ -64,10 +64,10 @@ impl Report {
             Mode::Strict if self.mismatches.is_empty() && unused == 0 => None,
             Mode::Strict if unused == 0 => Some(mismatches),
             Mode::Strict => Some(format!("{mismatches}, {never} never asked for")),
-            Mode::Warn if self.counts.refused > 0 => {
+            Mode::Warn | Mode::Hybrid if self.counts.refused > 0 => {
                 Some(format!("{} requests with nothing left to serve", self.counts.refused))
             }
-            Mode::Warn => None,
+            Mode::Warn | Mode::Hybrid => None,
         }
     }
 
@@ -86,6 +86,10 @@ impl Report {
             counts.unused,
             counts.recorded,
         );
+        if counts.upstream > 0 {
+            let many = units::plural(counts.upstream as usize, "request", "requests");
+            let _ = writeln!(out, "  {many} answered by the real services, kept in a new layer");
+        }
         for (rule, times) in &counts.rules {
             let _ = writeln!(out, "  rule {rule}: {times}");
         }

@@ -17,6 +17,7 @@
 //! Places in the body are JSON pointers (RFC 6901) whose `*` stands for every element.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -414,6 +415,14 @@ impl Glob {
     /// Whether the whole text fits it.
     pub fn matches(&self, text: &str) -> bool {
         self.1.is_match(text)
+    }
+}
+
+impl FromStr for Glob {
+    type Err = String;
+
+    fn from_str(glob: &str) -> Result<Glob, String> {
+        Glob::try_from(glob.to_owned())
     }
 }
 

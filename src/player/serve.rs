@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod upstream;
 mod websocket;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 
+use super::layer::Layer;
 use super::{Decision, Player};
 use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
@@ -39,6 +41,7 @@ use crate::network::{Accepted, Answers};
 use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
+use upstream::Upstream;
 
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;
@@ -60,12 +63,23 @@ pub struct Setup {
     authority: Option<Authority>,
     /// Names that clients may have connected to an address by.
     names: HashMap<IpAddr, Vec<String>>,
+    upstream: Option<Upstream>,
 }
 
 impl Setup {
     /// Without TLS; `cors` says whether pages of other origins may read the answers.
     pub fn new(cors: bool) -> Setup {
         Setup { cors, ..Setup::default() }
+    }
+
+    /// Asks the real services in hybrid mode; what comes is kept in a new layer of the session in
+    /// `dir`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn with_upstream(&mut self, dir: &Path) -> Result<()> {
+        self.upstream = Some(Upstream::new(Layer::new(dir)?)?);
+        Ok(())
     }
 
     /// Names with their addresses, as recorded: TLS certificates are good for them.
@@ -297,6 +311,7 @@ async fn answered(
     };
     let at = Instant::now();
     let asked = as_request(&parts, bytes, &origin);
+    let again = context.setup.upstream.is_some().then(|| asked.clone());
     let player = context.player.clone();
     let key = upgrade.is_some().then(|| websocket::accept(&parts.headers)).flatten();
     // Canonical forms of large bodies and reading the session take their time.
@@ -325,6 +340,15 @@ async fn answered(
         }
         (Decision::Fault(action), ..) => answer::fault(action).await?,
         (Decision::Refuse(report), ..) => answer::refused(&report),
+        (Decision::Upstream(meant), ..) => match (&context.setup.upstream, again) {
+            (Some(upstream), Some(mut asked)) => {
+                if let Some((scheme, authority)) = meant {
+                    (asked.scheme, asked.authority) = (scheme, authority);
+                }
+                upstream.ask(asked).await.unwrap_or_else(|e| answer::unreachable(&e))
+            }
+            _ => answer::refused("the player has no way to the real services"),
+        },
     };
     if from_browser {
         answer::allow_origin(&mut response);

@@ -133,3 +133,102 @@ fn the_recorded_program_is_run_again() {
         "{output}"
     );
 }
+
+/// Answers each GET with its path and the number of requests so far.
+const COUNTING: &str = r#"
+import http.server, sys
+count = 0
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global count
+        count += 1
+        body = f"{self.path} {count}\n".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("set-cookie", "secret=1")
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+/// A running server of [`COUNTING`], at this port or a free one.
+struct Counting(std::process::Child, u16);
+
+impl Counting {
+    fn start(port: u16) -> Counting {
+        let mut child = Command::new("python3")
+            .args(["-c", COUNTING, &port.to_string()])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        Counting(child, line.trim().parse().unwrap())
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn hybrid_records_what_is_new_and_the_next_run_is_hermetic() {
+    let server = Counting::start(0);
+    let port = server.1.to_string();
+    let get = |path: &str| format!("curl -sS http://127.0.0.1:{port}/{path}");
+    let recording = Case::bash(&get("a")).record().expect("a recording");
+    let script = format!("{}; {}; {}", get("a"), get("b"), get("c"));
+    let options = ["replay", "--network", "--timing", "instant"];
+    let hybrid = |more: &[&str]| {
+        let mut command = Command::new(RR_RUN);
+        clean_environment(&mut command);
+        command
+            .env("HOME", "/nonexistent")
+            .args(options)
+            .args(["--mode", "hybrid"])
+            .args(more)
+            .arg(&recording.session);
+        command.args(["--", "bash", "-c", &script]);
+        run(&mut command, b"", Duration::from_secs(60))
+    };
+    let elsewhere = hybrid(&["--fallback", "api.example.org"]);
+    assert_eq!(elsewhere.code, Some(119), "{elsewhere}");
+    let first = hybrid(&[]);
+    assert_eq!((first.code, first.out().as_str()), (Some(0), "/a 1\n/b 2\n/c 3\n"), "{first}");
+    assert!(first.err().contains("2 requests answered by the real services"), "{first}");
+    drop(server);
+    let layers: Vec<_> = std::fs::read_dir(recording.session.join("layers")).unwrap().collect();
+    assert_eq!(layers.len(), 1);
+    let layer = std::fs::read_to_string(layers[0].as_ref().unwrap().path()).unwrap();
+    assert!(layer.lines().count() == 2 && !layer.contains("secret=1"), "{layer}");
+    let next = replay(&recording, &["--", "bash", "-c", &script]);
+    assert_eq!((next.code, next.out()), (Some(0), first.out()), "{next}");
+    // The recording itself is as it was.
+    let strict = replay(&recording, &["--only", "exchange=1"]);
+    assert_eq!((strict.code, strict.out().as_str()), (Some(0), "/a 1\n"), "{strict}");
+}
+
+#[test]
+fn a_cassette_takes_in_new_episodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cassette = dir.path().join("chat");
+    let server = Server::start(dir.path()).unwrap();
+    let port = server.http;
+    let first = exec(&cassette, &["--record-mode", "new_episodes"], port, "one");
+    assert_eq!(first.code, Some(0), "{first}");
+    let second = exec(&cassette, &["--record-mode", "new_episodes"], port, "two");
+    assert!(second.code == Some(0) && second.out().ends_with("200\n"), "{second}");
+    server.stop();
+    for (question, before) in [("one", first), ("two", second)] {
+        let again = exec(&cassette, &["--record-mode", "none"], port, question);
+        assert_eq!((again.code, again.out()), (Some(0), before.out()), "{again}");
+    }
+}

@@ -17,6 +17,7 @@ fn ask(player: &Player, request: &Request) -> Result<u32, String> {
     match player.decide(&canonical, true).unwrap() {
         Decision::Serve { exchange, .. } => Ok(exchange.id),
         Decision::Refuse(report) => Err(report),
+        Decision::Upstream(_) => Err("upstream".into()),
         Decision::Fault(action) => Err(format!("{action:?}")),
     }
 }

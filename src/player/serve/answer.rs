@@ -66,6 +66,11 @@ pub(super) fn refused(report: &str) -> Response<AnswerBody> {
     error(StatusCode::BAD_REQUEST, "rr_run_mismatch", report)
 }
 
+/// The answer when the real service could not be asked.
+pub(super) fn unreachable(e: &io::Error) -> Response<AnswerBody> {
+    error(StatusCode::BAD_GATEWAY, "rr_run_upstream", &format!("the real service: {e}"))
+}
+
 /// The answer when the session can't be read.
 pub(super) fn failed(e: &Error) -> Response<AnswerBody> {
     error(StatusCode::BAD_REQUEST, "rr_run_failed", &format!("failed to {e}"))

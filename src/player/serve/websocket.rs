@@ -120,6 +120,10 @@ async fn run(
                 }
             }
             Ok(Ok(Decision::Fault(_))) => return Ok(()),
+            Ok(Ok(Decision::Upstream(_))) => {
+                let why = "messages of WebSockets are not asked of the real services";
+                return refuse(&mut socket, why).await;
+            }
             Ok(Ok(Decision::Refuse(report))) => return refuse(&mut socket, &report).await,
             Ok(Err(e)) => return refuse(&mut socket, &format!("failed to {e}")).await,
             Err(_) => return Ok(()),
