@@ -51,7 +51,7 @@ pub(super) struct Serve {
 #[derive(Debug, clap::Args)]
 pub(super) struct Playing {
     /// What a request meets that was not recorded: an error (strict), the next answer of its
-    /// endpoint (warn), or the real service, whose answer is kept in a layer of the session (hybrid)
+    /// endpoint (warn), or the real service, whose answer is kept with the session (hybrid)
     #[arg(long, value_name = "MODE", default_value = "strict")]
     pub(super) mode: Mode,
     /// When pieces leave: recorded, instant, scale=X or tokens-per-second=N [default: recorded;

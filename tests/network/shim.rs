@@ -1,4 +1,5 @@
-//! What the shim does. The answers come from examples/own_player.rs, which says where each connection was meant to go.
+//! What the shim does. The answers come from examples/own_player.rs, which says where each
+//! connection was meant to go.
 
 use std::path::Path;
 use std::process::Command;
