@@ -17,7 +17,10 @@ def transfer():
         s.sendall(b"upload %d\n" % number)
         for _ in range(number // len(BLOCK)):
             s.sendall(BLOCK)
-        print(s.recv(100).decode().strip())
+        line = b""
+        while not line.endswith(b"\n"):
+            line += s.recv(1)
+        print(line.decode().strip())
         s.sendall(b"download %d\n" % number)
         got = crc = 0
         while got < number:
