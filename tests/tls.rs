@@ -89,7 +89,8 @@ fn python() {
 fn openai_and_anthropic() {
     let case = Case::python("models.py").args([SERVER, "http://localhost:{http}"]).limit_s(120);
     let (_, sent, received) = all_plain(case.says("done"));
-    assert!(has(&sent, "Bearer ") && has(&received, "data: [DONE]"));
+    assert!(has(&sent, "Bearer "), "{}", String::from_utf8_lossy(&sent));
+    assert!(has(&received, "data: [DONE]"), "{}", String::from_utf8_lossy(&received));
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn stop(player: Arc<Player>, until_done: bool) -> Result<impl Future<Output = ()
     let (mut interrupt, mut terminate) =
         (handle(SignalKind::interrupt())?, handle(SignalKind::terminate())?);
     let done = async move {
-        while !player.is_over() && !(until_done && player.is_done()) {
+        while !(player.is_over() || until_done && player.is_done()) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
