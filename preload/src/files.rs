@@ -4,6 +4,10 @@
 //! Replay: the kept copy, if the host offers one under that identity, else the file itself.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
+mod script;
+
+pub use script::{Script, script};
+
 use core::sync::atomic::Ordering;
 
 use log_format::record::{FILE_ID_BYTES, FileId, file_identity};
@@ -11,9 +15,9 @@ use log_format::table::Memory;
 
 use crate::arena;
 use crate::cursor::Cursor;
+use crate::maps::Mapped;
 use crate::replay::Extras;
 use crate::sys::{Guest, sys};
-use crate::thread::{SCRATCH_BYTES, Thread};
 
 /// Longest path handled.
 pub const PATH_BYTES: usize = 1024;
@@ -135,7 +139,9 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
         proc_fd(fd, &mut link);
         let room = &mut file.bytes[FILE_ID_BYTES..];
         let n = sys!(libc::SYS_readlink, link.as_ptr(), room.as_mut_ptr(), PATH_BYTES);
-        file.len = FILE_ID_BYTES + n.max(0) as usize;
+        let path = room.get(..n.max(0) as usize).unwrap_or(&[]);
+        let left = gone(path, &stat);
+        file.len = FILE_ID_BYTES + left.unwrap_or(path.len());
         let (identity, mtime_ns, ctime_ns) = identity_of(&stat);
         file.id = FileId {
             identity,
@@ -148,13 +154,62 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
             flags,
         };
         let fresh = mtime_ns >= arena::header().started_ns.load(Ordering::Relaxed);
-        let own = fresh || stat.st_uid != 0 || !of_the_system(file.path());
+        let own = fresh || left.is_some() || stat.st_uid != 0 || !of_the_system(file.path());
         if (own || flags & kept::SHARED != 0) && keep(fd, &file.id) {
             file.id.flags |= kept::COPY;
         }
     }
     file.store();
     file
+}
+
+/// What the kernel adds to the name of a file that has been removed or replaced.
+const DELETED: &[u8] = b" (deleted)";
+
+/// Length of the path without [`DELETED`], if another file or none is there by now.
+fn gone(path: &[u8], stat: &libc::stat) -> Option<usize> {
+    let rest = path.strip_suffix(DELETED)?;
+    if path.starts_with(b"/memfd:") {
+        return None;
+    }
+    let mut name = [0u8; PATH_BYTES];
+    name.get_mut(..path.len())?.copy_from_slice(path);
+    *name.get_mut(path.len())? = 0;
+    // SAFETY: all zeros are a valid stat, which the kernel fills; the name ends with a NUL.
+    let named_so = unsafe {
+        let mut found: libc::stat = core::mem::zeroed();
+        sys!(libc::SYS_stat, name.as_ptr(), &raw mut found) == 0 && found.st_ino == stat.st_ino
+    };
+    (!named_so).then_some(rest.len())
+}
+
+/// Opens a mapped file, even if another one has its name by now; a negative errno if it can't be.
+pub fn open_mapped(file: &Mapped<'_>) -> i64 {
+    const FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC;
+    const PLACES: &[u8] = b"/proc/self/map_files/";
+    let mut name = [0u8; PATH_BYTES];
+    let Some(to) = name.get_mut(..file.path.len()) else { return -i64::from(libc::ENAMETOOLONG) };
+    to.copy_from_slice(file.path);
+    // SAFETY: NUL-terminated names of ours, and a buffer for the link.
+    let opened = unsafe { sys!(libc::SYS_open, name.as_ptr(), FLAGS) };
+    if opened >= 0 || !file.path.ends_with(DELETED) {
+        return opened;
+    }
+    let exe = c"/proc/self/exe".as_ptr();
+    // SAFETY: as above.
+    let n = unsafe { sys!(libc::SYS_readlink, exe, name.as_mut_ptr(), name.len()) };
+    if name.get(..n.max(0) as usize) == Some(file.path) {
+        // SAFETY: as above.
+        return unsafe { sys!(libc::SYS_open, exe, FLAGS) };
+    }
+    // Only with privileges. The name is the range as maps has it, without leading zeros.
+    name.fill(0);
+    let range = file.range.iter().skip_while(|b| **b == b'0');
+    for (to, byte) in name.iter_mut().zip(PLACES.iter().chain(range)) {
+        *to = *byte;
+    }
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_open, name.as_ptr(), FLAGS) }
 }
 
 /// True for what a distribution installs.
@@ -361,104 +416,6 @@ fn elf_reason(fd: u64) -> Option<&'static [u8]> {
         }
     }
     Some(b"a static program")
-}
-
-/// The first line of a script.
-pub struct Script {
-    line: [u8; 256],
-    interpreter: (usize, usize),
-    argument: (usize, usize),
-}
-
-impl Default for Script {
-    fn default() -> Script {
-        Script { line: [0; 256], interpreter: (0, 0), argument: (0, 0) }
-    }
-}
-
-impl Script {
-    /// Reads `#!` and what follows, as the kernel does (execve(2)); false if it is no script.
-    fn parse_fd(&mut self, fd: u64) -> bool {
-        // SAFETY: own buffer, one byte left for the NUL.
-        let n = unsafe { sys!(libc::SYS_pread64, fd, self.line.as_mut_ptr(), 255, 0) };
-        if n < 3 || !self.line.starts_with(b"#!") {
-            return false;
-        }
-        let end = self.line.iter().position(|b| *b == b'\n' || *b == 0).unwrap_or(255);
-        let blank = |b: &u8| *b == b' ' || *b == b'\t';
-        let line = &mut self.line;
-        let mut at = 2;
-        while at < end && blank(&line[at]) {
-            at += 1;
-        }
-        let start = at;
-        while at < end && !blank(&line[at]) {
-            at += 1;
-        }
-        self.interpreter = (start, at - start);
-        let after = at;
-        while at < end && blank(&line[at]) {
-            at += 1;
-        }
-        let mut last = end;
-        while last > at && blank(&line[last - 1]) {
-            last -= 1;
-        }
-        self.argument = (at, last - at);
-        line[after] = 0;
-        line[last] = 0;
-        self.interpreter.1 > 0
-    }
-
-    /// Address of the interpreter's path.
-    pub fn interpreter(&self) -> u64 {
-        self.line.as_ptr() as u64 + self.interpreter.0 as u64
-    }
-
-    /// Its length.
-    pub fn interpreter_len(&self) -> usize {
-        self.interpreter.1
-    }
-
-    /// The interpreter's argument array, in the upper part of the thread's scratch.
-    pub fn argv(&self, t: &mut Thread, script: u64, argv: u64) -> Option<u64> {
-        const AT: usize = SCRATCH_BYTES * 3 / 4;
-        let mut used = AT;
-        let start = t.scratch.as_ptr() as u64 + AT as u64;
-        let mut push = |value: u64| -> Option<()> {
-            t.scratch.get_mut(used..used + 8)?.copy_from_slice(&value.to_le_bytes());
-            used += 8;
-            Some(())
-        };
-        push(self.interpreter())?;
-        if self.argument.1 > 0 {
-            push(self.line.as_ptr() as u64 + self.argument.0 as u64)?;
-        }
-        push(script)?;
-        let mut i = 1;
-        if Guest.u64(argv).unwrap_or(0) != 0 {
-            while let Some(at) = Guest.u64(argv + i * 8).filter(|at| *at != 0) {
-                push(at)?;
-                i += 1;
-            }
-        }
-        push(0)?;
-        Some(start)
-    }
-}
-
-/// Reads the first line of the file at a NUL-terminated path; false if it is no script.
-pub fn script(path: &[u8], script: &mut Script) -> bool {
-    // SAFETY: a NUL-terminated path of ours; the descriptor is closed.
-    unsafe {
-        let fd = sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return false;
-        }
-        let is = script.parse_fd(fd as u64);
-        sys!(libc::SYS_close, fd);
-        is
-    }
 }
 
 /// Replay: where a file of a call's extras is now: the kept copy if the host offers one,

@@ -39,6 +39,8 @@ pub struct Mapped<'a> {
     pub first: bool,
     /// First address.
     pub start: u64,
+    /// First and last address as text, `00400000-00401000`.
+    pub range: &'a [u8],
     /// Addresses of a part that can be executed.
     pub code: Option<(u64, u64)>,
 }
@@ -85,9 +87,11 @@ pub fn read(special: &mut [Map; MAPS_MAX], mut file: impl FnMut(Mapped<'_>)) -> 
                     // "start-end rwxp ..."
                     let rights = text.iter().position(|b| *b == b' ').unwrap_or(0);
                     let executable = text.get(rights + 3) == Some(&b'x');
-                    let code = if executable { range(text) } else { None };
-                    let start = range(text).map_or(0, |(start, _)| start);
-                    file(Mapped { path: name, first, start, code });
+                    let addresses = range(text);
+                    let code = if executable { addresses } else { None };
+                    let start = addresses.map_or(0, |(start, _)| start);
+                    let range = text.get(..rights).unwrap_or(&[]);
+                    file(Mapped { path: name, first, start, range, code });
                     continue;
                 }
                 let kind = match name {

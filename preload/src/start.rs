@@ -5,7 +5,7 @@ use core::arch::asm;
 use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, option, proc_state};
-use log_format::record::{Dir, Kind, StartInfo, extra};
+use log_format::record::{Dir, Kind, StartInfo, extra, note};
 use log_format::table::Memory;
 
 use crate::cursor::Cursor;
@@ -315,7 +315,7 @@ fn record_start(t: &mut Thread, loaded: bool) {
     let mut used = 0;
     const FILES_MAX: usize = 250;
     let mut ends = [0usize; FILES_MAX];
-    let mut count = 0;
+    let (mut count, mut unknown) = (0, 0);
     if loaded {
         let scratch = &mut t.scratch;
         let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
@@ -324,34 +324,31 @@ fn record_start(t: &mut Thread, loaded: bool) {
             if !file.first || is_shim(path) {
                 return;
             }
-            let mut name = [0u8; files::PATH_BYTES];
-            let Some(to) = name.get_mut(..path.len()) else { return };
-            to.copy_from_slice(path);
-            // SAFETY: a NUL-terminated path of ours; the descriptor is closed.
-            unsafe {
-                let fd = sys!(libc::SYS_open, name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-                if fd < 0 {
-                    return;
+            let fd = files::open_mapped(&file);
+            if fd < 0 {
+                unknown += 1;
+                return;
+            }
+            let file = files::identify(fd as u64, 0);
+            // SAFETY: opened above.
+            unsafe { sys!(libc::SYS_close, fd) };
+            let bytes = file.bytes();
+            let kept = file.id.flags & files::kept::COPY != 0;
+            let name = if kept { loaded_as(start) } else { None };
+            let len = bytes.len() + name.map_or(0, |name| 1 + name.len());
+            if let (Some(to), Some(end)) = (scratch.get_mut(used..used + len), ends.get_mut(count))
+            {
+                let (identity, rest) = to.split_at_mut(bytes.len());
+                identity.copy_from_slice(bytes);
+                if let (Some(name), Some((nul, to))) = (name, rest.split_first_mut()) {
+                    *nul = 0;
+                    to.copy_from_slice(name);
                 }
-                let file = files::identify(fd as u64, 0);
-                sys!(libc::SYS_close, fd);
-                let bytes = file.bytes();
-                let kept = file.id.flags & files::kept::COPY != 0;
-                let name = if kept { loaded_as(start) } else { None };
-                let len = bytes.len() + name.map_or(0, |name| 1 + name.len());
-                if let (Some(to), Some(end)) =
-                    (scratch.get_mut(used..used + len), ends.get_mut(count))
-                {
-                    let (identity, rest) = to.split_at_mut(bytes.len());
-                    identity.copy_from_slice(bytes);
-                    if let (Some(name), Some((nul, to))) = (name, rest.split_first_mut()) {
-                        *nul = 0;
-                        to.copy_from_slice(name);
-                    }
-                    used += len;
-                    *end = used;
-                    count += 1;
-                }
+                used += len;
+                *end = used;
+                count += 1;
+            } else {
+                unknown += 1;
             }
         });
     }
@@ -372,6 +369,9 @@ fn record_start(t: &mut Thread, loaded: bool) {
     }
     let extras = extras.get(..count + 2).unwrap_or(&[]);
     record::append(t, Kind::Start, 0, (0, 0), &[0; 6], 0, 0, extras);
+    for _ in 0..unknown {
+        record::note(t, note::NOT_KEPT, b"a library was gone before it could be identified");
+    }
 }
 
 /// True for the shim's own file, or the arena: not the guest's.

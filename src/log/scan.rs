@@ -38,6 +38,8 @@ pub struct Scan {
     exec_argv: Option<Vec<Vec<u8>>>,
     /// Pid, parent's key and ordinal, of the first start.
     pub start: Option<Start>,
+    /// Identity of the first image's program, which lies below its libraries in memory.
+    pub image: Option<u64>,
     /// Images started after the first.
     pub execs: u32,
     /// Status of the exit record, as wait(2) gives it.
@@ -259,7 +261,12 @@ impl Scan {
         }
         for buf in call.bufs().flatten().filter(|b| b.dir == Dir::Extra) {
             match buf.arg {
-                extra::FILE => self.file(buf.bytes),
+                extra::FILE => {
+                    if record.header.kind == Kind::Start && self.execs == 0 {
+                        self.image = self.image.or(file_id(buf.bytes).map(|(id, _)| id.identity));
+                    }
+                    self.file(buf.bytes);
+                }
                 extra::OUTPUT => {
                     self.last_output = buf.bytes.first_chunk().map(|w| u64::from_le_bytes(*w));
                 }

@@ -31,6 +31,12 @@ pub fn fill(
         manifest.tls = tls(plain);
     }
     let drained = &drained;
+    // The file may have been replaced between the host's look at it and its execution.
+    if let Some(image) = drained.get(&ROOT_KEY).and_then(|root| root.scan.image)
+        && manifest.program.interpreters.is_empty()
+    {
+        manifest.program.identity = image;
+    }
     manifest.processes = processes(manifest, drained, statuses);
     manifest.counts = counts(drained);
     manifest.output_holes = drained.values().filter_map(|d| d.hole).collect();

@@ -15,7 +15,8 @@ fn build(dir: &Path) {
         $c -shared -fPIC -Wl,-soname,libown.so.1 -o lib/libown.so.1.2 $1
         ln -s libown.so.1.2 lib/libown.so.1; ln -s libown.so.1 lib/libown.so
         $c -DPROGRAM -o plain $1 -Llib -lown
-        $c -DPROGRAM -o prog $1 -Llib -lown -Wl,-rpath,'$ORIGIN/lib'";
+        $c -DPROGRAM -o prog $1 -Llib -lown -Wl,-rpath,'$ORIGIN/lib'
+        cp prog replaced; cp prog replaced.next";
     let source = Path::new(ROOT).join("tests/programs/library.c");
     let made = Command::new("sh").args(["-ec", script, "sh"]).arg(source).current_dir(dir).status();
     assert!(made.expect("sh starts").success());
@@ -54,6 +55,22 @@ fn found_by_the_programs_place() {
 fn found_by_the_environment() {
     survives(&["./plain"], Some("./lib"), gone);
     survives(&["./plain"], Some("/nowhere:lib:"), gone);
+}
+
+/// Another program takes its name before the shim is there.
+#[test]
+fn whose_program_is_replaced_once_it_runs() {
+    survives(&["./replaced"], None, |_| ());
+    survives(&["sh", "-c", "cp prog replaced.next; ./replaced; ./replaced"], None, gone);
+}
+
+#[test]
+fn replaced_once_it_is_loaded() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can open a mapped file that is gone");
+        return;
+    }
+    survives(&["sh", "-c", "cp lib/libown.so.1.2 lib/next; ./prog; ./prog"], None, gone);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::ROOT;
@@ -13,6 +14,9 @@ use super::ROOT;
 /// # Panics
 /// If it does not compile.
 pub(crate) fn c_program(name: &str) -> PathBuf {
+    // Guests that run it must not see it replaced by the same again.
+    static COMPILING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
     let programs = Path::new(ROOT).join("tests/programs");
     let source = programs.join(format!("{name}.c"));
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -23,10 +27,8 @@ pub(crate) fn c_program(name: &str) -> PathBuf {
     let text = std::fs::read_to_string(&source)
         .unwrap_or_else(|e| panic!("failed to read {}: {e}", source.display()));
     let flags = text.lines().next().and_then(|line| line.strip_prefix("// cc:")).unwrap_or("");
-    // Tests run at the same time, in one process or in several: each compiles to a file of its
-    // own and moves it in place.
-    let id = std::thread::current().id();
-    let made = binary.with_extension(format!("{}-{id:?}", std::process::id()));
+    // Tests may run in several processes: each compiles to a file of its own and moves it in place.
+    let made = binary.with_extension(std::process::id().to_string());
     let output = Command::new("gcc")
         .args(["-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o"])
         .arg(&made)

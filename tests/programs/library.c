@@ -8,6 +8,12 @@ struct seen {
 struct seen look(int pid);
 
 #ifndef PROGRAM
+// Runs before the shim: files that wait under other names take the places of running ones.
+__attribute__((constructor)) static void replace(void) {
+    rename("replaced.next", "replaced");
+    rename("lib/next", "lib/libown.so.1.2");
+}
+
 static int counted;
 struct seen look(int pid) {
     FILE *random = fopen("/dev/urandom", "r");
