@@ -8,11 +8,20 @@ struct seen {
 struct seen look(int pid);
 
 #ifndef PROGRAM
-// Runs before the shim: files that wait under other names take the places of running ones.
-__attribute__((constructor)) static void replace(void) {
-    rename("replaced.next", "replaced");
-    rename("lib/next", "lib/libown.so.1.2");
+// Runs while the loader relocates, before the shim's constructor: files that wait under other
+// names take the places of running ones. No function of the C library can be called yet.
+static void move(const char *from, const char *to) {
+    long ret = SYS_rename;
+    __asm__ volatile("syscall" : "+a"(ret) : "D"(from), "S"(to) : "rcx", "r11", "memory");
 }
+static int moved(void) { return 0; }
+static int (*replace(void))(void) {
+    move("replaced.next", "replaced");
+    move("lib/next", "lib/libown.so.1.2");
+    return moved;
+}
+int is_moved(void) __attribute__((ifunc("replace")));
+int (*const resolved_early)(void) = is_moved;
 
 static int counted;
 struct seen look(int pid) {
