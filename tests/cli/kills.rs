@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{command, place, rr_run, works};
@@ -71,10 +73,15 @@ fn children(pid: u32) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Whether a process has ended and not been waited for.
-fn is_zombie(pid: &str) -> bool {
+/// Letter of a process's state (proc_pid_stat(5)); `Z` too if there is no such process.
+fn state(pid: &str) -> char {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()).unwrap_or('Z')
+}
+
+/// Sends a signal to a process that may be gone.
+fn signal(pid: &str, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid.parse().expect("a pid is a number")), signal);
 }
 
 /// What the log says the guest has written to its stdout.
@@ -92,25 +99,32 @@ fn kill_at(victim: Victim, after: Duration) -> usize {
     let mut child =
         recording(dir.path()).stdout(file).stderr(Stdio::null()).spawn().expect("rr-run starts");
     std::thread::sleep(after);
-    let mut pids = children(child.id());
-    let guest = pids.clone();
+    let host = child.id().to_string();
+    // It starts no guest between the look at its children and their end.
+    signal(&host, Signal::SIGSTOP);
+    while !matches!(state(&host), 'T' | 'Z') {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let guests = children(child.id());
     match victim {
-        Victim::Guest => {}
-        Victim::Host => pids = vec![child.id().to_string()],
-        Victim::Both => pids.insert(0, child.id().to_string()),
-    }
-    if !pids.is_empty() {
-        let _ = Command::new("kill").arg("-9").args(&pids).status();
-    }
-    if matches!(victim, Victim::Host) {
-        // The guest goes on unrecorded: it is not waited for.
-        std::thread::sleep(Duration::from_millis(50));
-        let _ = Command::new("kill").arg("-9").args(&guest).stderr(Stdio::null()).status();
+        Victim::Guest => {
+            guests.iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+            signal(&host, Signal::SIGCONT);
+        }
+        Victim::Host => {
+            signal(&host, Signal::SIGKILL);
+            // The guest goes on unrecorded: it is not waited for.
+            std::thread::sleep(Duration::from_millis(50));
+            guests.iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+        }
+        Victim::Both => {
+            [&host].into_iter().chain(&guests).for_each(|pid| signal(pid, Signal::SIGKILL));
+        }
     }
     child.wait().expect("rr-run can be waited for");
     // Where both are killed, the guest may end after rr-run has.
-    for pid in &guest {
-        while Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid) {
+    for pid in &guests {
+        while state(pid) != 'Z' {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
