@@ -15,6 +15,7 @@ mod server;
 mod tls;
 
 pub(crate) use compile::{c_program, rust_test};
+use process::converse;
 pub(crate) use process::{Output, run};
 pub(crate) use server::Server;
 pub(crate) use tls::Certificate;
@@ -41,6 +42,7 @@ pub(crate) struct Case {
     env: Vec<(String, String)>,
     files: Vec<(String, String)>,
     stdin: Vec<u8>,
+    reads_late: bool,
     keys: Option<Vec<&'static str>>,
     server: bool,
     code: i32,
@@ -70,6 +72,7 @@ impl Case {
             env: Vec::new(),
             files: Vec::new(),
             stdin: Vec::new(),
+            reads_late: false,
             keys: None,
             server: false,
             code: 0,
@@ -126,6 +129,12 @@ impl Case {
 
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Case {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// Its output is read only when it has taken all of stdin.
+    pub(crate) fn reads_late(mut self) -> Case {
+        self.reads_late = true;
         self
     }
 
@@ -268,7 +277,7 @@ impl Case {
         command.current_dir(place.dir.path().join("cwd"));
         match &self.keys {
             Some(keys) => pty::run(command, keys, self.limit()),
-            None => Ok(run(command, &self.stdin, self.limit())),
+            None => Ok(converse(command, &self.stdin, self.limit(), self.reads_late)),
         }
     }
 

@@ -31,6 +31,7 @@ mod intercept;
 mod loader;
 mod maps;
 mod masks;
+mod output;
 mod patch;
 mod policy;
 mod process;

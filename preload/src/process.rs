@@ -44,6 +44,8 @@ pub struct Process {
     pub real_pid: i32,
     /// The run token while recording: 0 free, 1 held, 2 held and waited for.
     pub token: AtomicU32,
+    /// Recording: 0, or a thread writes to the session's output; 2 if others wait to do so.
+    pub output: AtomicU32,
     /// Takes part in the shared token instead of its own.
     pub sharing: AtomicBool,
     /// rdtsc is trapped; the clock is read by syscalls, for the vDSO uses the instruction too.

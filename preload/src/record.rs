@@ -7,11 +7,10 @@ use log_format::arena::Mode;
 use log_format::record::{self, Dir, Header, Kind, extra, flag};
 use log_format::table::{self, BufAt, Class, Memory, Row};
 
-use crate::arena;
 use crate::fds::What;
 use crate::sys::Guest;
 use crate::thread::{BUFS_MAX, Thread};
-use crate::{calls, entropy, intercept, masks, policy, sockets, token, trap, vdso};
+use crate::{calls, entropy, intercept, masks, output, policy, sockets, token, trap, vdso};
 
 /// A buffer that belongs to no argument: its `arg` number and bytes.
 pub type Extra<'a> = (u8, &'a [u8]);
@@ -25,7 +24,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         log(t, Kind::Call, flag::SEEDED, row, args, ret, &[]);
         return ret;
     }
-    if transfers_to_output(t, nr, args) {
+    if output::transfers_to(t, nr, args) {
         // The bytes would never pass through the guest's memory; EINVAL makes it copy them.
         let ret = -i64::from(libc::EINVAL);
         log(t, Kind::Call, 0, row, args, ret, &[]);
@@ -45,18 +44,22 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if network && let Some(ret) = calls::instead(t, nr, &mut real) {
         return ret;
     }
-    let output = output_number(t, nr, args);
-    // A write to the session's output keeps the token: its number and its place in the log must
-    // be in the same order.
-    let gives_up =
-        row.class_of(args) == Class::Blocking && (p.threads > 1 || p.shares()) && output.is_none();
+    let mut output = output::Write::find(t, nr, args);
+    let can_block = row.class_of(args) == Class::Blocking && (p.threads > 1 || p.shares());
+    let gives_up = can_block && !output.as_mut().is_some_and(|o| o.can_keep_token(t, nr, args));
     if gives_up {
         log(t, Kind::Yield, 0, row, args, 0, &[]);
         token::give_up(t);
     }
+    if let Some(output) = &mut output {
+        if gives_up { output.wait_turn(p) } else { output.take_number(p) }
+    }
     let ret = trap::interruptible(t, nr, &real);
     if gives_up {
         token::take(t);
+        if let Some(output) = &mut output {
+            output.take_number(p);
+        }
     }
     if let Some(room) = room {
         sockets::show(nr, args, room, ret);
@@ -65,15 +68,12 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if row.class == Class::Local {
         flags |= flag::LOCAL;
     }
-    if let Some((number, which)) = output {
-        let words = [number, which];
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&words[0].to_le_bytes());
-        bytes[8..].copy_from_slice(&words[1].to_le_bytes());
+    if let Some(output) = output {
+        let bytes = output.bytes();
         let time = vdso::monotonic_ns(p).to_le_bytes();
         let extras = [(extra::OUTPUT, &bytes[..]), (extra::TIME, &time)];
         log(t, Kind::Call, flags, row, args, ret, &extras);
-        p.entry().pending_output.store(0, Ordering::Release);
+        output.done(p);
     } else if is_timed(t, row, args, ret) {
         let time = vdso::monotonic_ns(p).to_le_bytes();
         log(t, Kind::Call, flags, row, args, ret, &[(extra::TIME, &time)]);
@@ -143,33 +143,6 @@ fn is_timed(t: &Thread, row: &Row, args: &[u64; 6], ret: i64) -> bool {
     let fd = row.timed_fd().and_then(|i| args.get(i));
     // What would block has moved nothing.
     ret != -i64::from(libc::EAGAIN) && fd.is_some_and(|fd| t.process().fds.get(*fd) != What::File)
-}
-
-/// True for a call that moves bytes inside the kernel to the session's output.
-fn transfers_to_output(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
-    let fd = match nr as i64 {
-        libc::SYS_sendfile => args[0],
-        libc::SYS_splice | libc::SYS_copy_file_range => args[2],
-        libc::SYS_tee => args[1],
-        _ => return false,
-    };
-    matches!(t.process().fds.get(fd), What::Stdout | What::Stderr)
-}
-
-/// For a write to the session's stdout or stderr: its number over all processes, and which.
-fn output_number(t: &Thread, nr: u64, args: &[u64; 6]) -> Option<(u64, u64)> {
-    let write = [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_pwrite64];
-    if !write.contains(&(nr as i64)) || !t.process().logging {
-        return None;
-    }
-    let which = match t.process().fds.get(args[0]) {
-        What::Stdout => 1,
-        What::Stderr => 2,
-        _ => return None,
-    };
-    let number = arena::header().output_seq.fetch_add(1, Ordering::AcqRel);
-    t.process().entry().pending_output.store(number + 1, Ordering::Release);
-    Some((number, which))
 }
 
 /// Appends the record of a call, or of one that gives up the token.

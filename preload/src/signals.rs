@@ -119,7 +119,8 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut u8, context: *mut u8) {
         *mask |= !crate::masks::KEPT_OPEN;
         if let Some(abort) = trap::abort_call(gregs.rip) {
             gregs.rip = abort;
-        } else if !watchdog::ours(gregs.rip) {
+        } else if !trap::after_call(gregs.rip) {
+            // In the shim, its last look at what is pending may lie behind.
             watchdog::signal_waits(t);
         }
     }

@@ -152,6 +152,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             pid,
             real_pid: pid,
             token: 1.into(),
+            output: 0.into(),
             sharing: false.into(),
             has_shared: false,
             trap_tsc: false,

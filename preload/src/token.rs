@@ -19,6 +19,7 @@ use crate::{arena, record, replay, watchdog};
 /// How long a thread waits before it asks the holder to give the token up, milliseconds.
 const PATIENCE_MS: u64 = 20;
 const ETIMEDOUT: i64 = -110;
+const EINTR: i64 = -4;
 
 /// Gives the token up, in either mode; others may run.
 pub fn give_up(t: &mut Thread) {
@@ -89,7 +90,8 @@ fn acquire(t: &mut Thread) {
 fn lock(word: &AtomicU32, shared: bool, mut waited: impl FnMut()) {
     if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         while word.swap(2, Ordering::Acquire) != 0 {
-            if futex_wait(word, 2, PATIENCE_MS, shared) == ETIMEDOUT {
+            // A thread for which a signal waits is woken by a timer before its time is up.
+            if matches!(futex_wait(word, 2, PATIENCE_MS, shared), ETIMEDOUT | EINTR) {
                 waited();
             }
         }

@@ -324,6 +324,11 @@ pub fn abort_call(rip: u64) -> Option<u64> {
     (begin..end).contains(&rip).then_some(&raw const rr_call_abort as u64)
 }
 
+/// True if a signal found `rip` behind the syscall of [`interruptible`]: the call's end follows.
+pub fn after_call(rip: u64) -> bool {
+    rip == &raw const rr_call_end as u64
+}
+
 /// Creates a thread or process that starts in [`crate::calls::threads::rr_child`].
 ///
 /// # Safety

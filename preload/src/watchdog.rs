@@ -84,7 +84,7 @@ pub fn kicked(t: &mut Thread, rip: u64) {
     }
 }
 
-/// A signal was queued while the guest ran code of its own: a timer looks after it.
+/// A signal was queued and may find no call's end: a timer looks after it.
 pub fn signal_waits(t: &mut Thread) {
     const SIGEV_THREAD_ID: i32 = 4;
     let mut event = [0i32; 16];

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 /// What a command left.
@@ -38,6 +39,16 @@ impl fmt::Display for Output {
 /// # Panics
 /// If the command can't be started.
 pub(crate) fn run(command: &mut Command, stdin: &[u8], limit: Duration) -> Output {
+    converse(command, stdin, limit, false)
+}
+
+/// [`run`]; with `reads_late`, output is read only when all of `stdin` has been taken.
+pub(super) fn converse(
+    command: &mut Command,
+    stdin: &[u8],
+    limit: Duration,
+    reads_late: bool,
+) -> Output {
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
     let mut child = command
@@ -45,14 +56,23 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8], limit: Duration) -> Outpu
         .unwrap_or_else(|e| panic!("failed to start {:?}: {e}", command.get_program()));
     let input = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let taken = Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             if let Some(mut input) = input {
                 // A guest need not read all of it.
                 let _ = input.write_all(stdin);
             }
+            if reads_late {
+                taken.wait();
+            }
         });
-        let out = scope.spawn(|| read_all(stdout));
+        let out = scope.spawn(|| {
+            if reads_late {
+                taken.wait();
+            }
+            read_all(stdout)
+        });
         let err = scope.spawn(|| read_all(stderr));
         let code = wait(&mut child, limit, || out.is_finished() && err.is_finished());
         Output {

@@ -53,7 +53,7 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let file = &mut t.process().last_mapped;
     files::identify_again(fd, if shares(args) { kept::SHARED } else { 0 }, file);
     if args[2] & libc::PROT_EXEC as u64 != 0 {
-        super::time::watch_code(t, file.path(), ret as u64, args[1]);
+        super::time::watch_code(t, file.path(), file.id.size, ret as u64, args);
     }
     let extras = [(extra::FILE, file.bytes())];
     let used = usize::from(!file.bytes().is_empty());
@@ -76,7 +76,6 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let place = if flags & MAP_FIXED != 0 { MAP_FIXED } else { MAP_FIXED_NOREPLACE };
     let other = flags & !(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE);
     let at = recorded as u64;
-    let path_len = extras.file.map_or(0, |(_, len)| len);
     let ret = if flags & MAP_ANONYMOUS != 0 {
         let kind = flags & MAP_TYPE;
         // SAFETY: the guest's mapping at its recorded place.
@@ -113,11 +112,13 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         let difference = Difference { ret: ret as u64, ..Difference::default() };
         diverge::report(t, divergence::RESULT, row.nr.into(), args, difference);
     }
-    if prot & libc::PROT_EXEC as u64 != 0 && path_len > 0 {
+    if let Some((id, path_len)) = extras.file
+        && prot & libc::PROT_EXEC as u64 != 0
+    {
         let mut path = [0; files::PATH_BYTES];
         let len = path_len.min(path.len());
         path[..len].copy_from_slice(&t.scratch[..len]);
-        super::time::watch_code(t, &path[..len], at, args[1]);
+        super::time::watch_code(t, &path[..len], id.size, at, args);
     }
     ret
 }

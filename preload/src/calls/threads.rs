@@ -441,6 +441,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     p.threads = 1;
     p.threads_started = 1;
     p.token.store(1, Ordering::Relaxed);
+    p.output.store(0, Ordering::Relaxed);
     p.wanted.store(0, Ordering::Relaxed);
     p.turn.store(0, Ordering::Relaxed);
     p.holder.store(tid as u32, Ordering::Relaxed);

@@ -215,9 +215,14 @@ pub fn has_rdtsc(start: u64, end: u64) -> bool {
     false
 }
 
-/// After code was mapped: traps the counter from here on if the code reads it.
-pub fn watch_code(t: &mut Thread, path: &[u8], start: u64, len: u64) {
+/// After code was mapped by an mmap with these arguments, at `start`, from a file of `size` bytes:
+/// traps the counter from here on if the code reads it.
+pub fn watch_code(t: &mut Thread, path: &[u8], size: u64, start: u64, args: &[u64; 6]) {
     let p = t.process();
+    let [_, len, _, _, _, offset] = *args;
+    // Pages behind the file's end can't be touched; the loader maps them before others replace
+    // them.
+    let len = len.min(size.next_multiple_of(4096).saturating_sub(offset));
     if !p.trap_tsc && !crate::files::of_the_system(path) && has_rdtsc(start, start + len) {
         p.trap_tsc = true;
         trap_tsc();
