@@ -211,7 +211,7 @@ pub fn append(
         len += record::BUF_BYTES + bytes.len().next_multiple_of(8);
     }
     let step = p.steps.load(Ordering::Relaxed);
-    if !p.writer.begin(step) {
+    if !p.writer.begin(step, len) {
         stopped(t);
         return;
     }
@@ -238,12 +238,12 @@ pub fn words(t: &mut Thread, kind: Kind, flags: u8, body: &[u64]) {
         return;
     }
     let step = p.steps.load(Ordering::Relaxed);
-    if !p.writer.begin(step) {
+    let len = record::HEADER_BYTES + body.len() * 8;
+    if !p.writer.begin(step, len) {
         stopped(t);
         return;
     }
-    let len = (record::HEADER_BYTES + body.len() * 8) as u32;
-    let header = Header { kind, flags, thread: t.ordinal as u16, len };
+    let header = Header { kind, flags, thread: t.ordinal as u16, len: len as u32 };
     p.writer.words(&[header.to_word()]);
     p.writer.words(body);
     committed(t);
@@ -256,12 +256,12 @@ pub fn bytes(t: &mut Thread, kind: Kind, flags: u8, first: [u32; 2], body: &[u8]
         return;
     }
     let step = p.steps.load(Ordering::Relaxed);
-    if !p.writer.begin(step) {
+    let len = record::HEADER_BYTES + 8 + body.len().next_multiple_of(8);
+    if !p.writer.begin(step, len) {
         stopped(t);
         return;
     }
-    let len = (record::HEADER_BYTES + 8 + body.len().next_multiple_of(8)) as u32;
-    let header = Header { kind, flags, thread: t.ordinal as u16, len };
+    let header = Header { kind, flags, thread: t.ordinal as u16, len: len as u32 };
     p.writer.words(&[header.to_word(), u64::from(first[0]) | u64::from(first[1]) << 32]);
     p.writer.memory(body.as_ptr() as u64, body.len());
     committed(t);

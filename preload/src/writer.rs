@@ -6,8 +6,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use log_format::arena::{self as layout, SLOT_BYTES, slot_state, stop};
 
 use crate::arena;
-use crate::sys::{copy_checked, futex_wait};
+use crate::sys::{copy_checked, futex_wait, sys};
 
+/// How much of a slot is made present at once, bytes: a fault for each page costs more than
+/// writing it.
+const AHEAD_BYTES: usize = 64 * 1024;
 /// Longest wait for a free slot before the host is looked for, milliseconds.
 const WAIT_MS: u64 = 100;
 
@@ -15,6 +18,8 @@ const WAIT_MS: u64 = 100;
 pub struct Writer {
     base: *mut u8,
     pos: usize,
+    /// The slot's pages up to here are present.
+    present: usize,
     slot: u32,
     proc: u32,
     /// The slot's `committed`, while the slot has a first record: what the fast way needs.
@@ -30,6 +35,7 @@ impl Writer {
         let mut writer = Writer {
             base: core::ptr::null_mut(),
             pos: SLOT_BYTES,
+            present: SLOT_BYTES,
             slot: 0,
             proc,
             committed: core::ptr::null(),
@@ -49,9 +55,9 @@ impl Writer {
         SLOT_BYTES - self.pos
     }
 
-    /// Must be called before each record: makes sure there is a slot, and notes the record as
-    /// the slot's first if it is. False: recording has stopped.
-    pub fn begin(&mut self, step: u64) -> bool {
+    /// Must be called before each record of `len` bytes: makes sure there is a slot, and notes the
+    /// record as the slot's first if it is. False: recording has stopped.
+    pub fn begin(&mut self, step: u64, len: usize) -> bool {
         if self.stopped || arena::header().stop.load(Ordering::Relaxed) != stop::NO {
             self.stopped = true;
             return false;
@@ -65,14 +71,33 @@ impl Writer {
             slot.first_record.store(self.pos as u32, Ordering::Release);
         }
         self.committed = &raw const slot.committed;
+        if self.pos + len > self.present {
+            self.populate(len);
+        }
         true
+    }
+
+    /// Makes the pages present that are written next, for a record of `len` bytes and others;
+    /// where the kernel can't (before 5.14), each comes with its first byte.
+    fn populate(&mut self, len: usize) {
+        const MADV_POPULATE_WRITE: u64 = 23;
+        let end = (self.pos + len).next_multiple_of(AHEAD_BYTES).min(SLOT_BYTES);
+        if end <= self.present {
+            return;
+        }
+        // SAFETY: the range lies in the slot, which is mapped and whose bytes are allocated.
+        unsafe {
+            let from = self.base.add(self.present);
+            sys!(libc::SYS_madvise, from, end - self.present, MADV_POPULATE_WRITE);
+        }
+        self.present = end;
     }
 
     /// Appends a record of two words at once; false if that takes more than two stores.
     #[inline(always)]
     pub fn append_pair(&mut self, words: [u64; 2]) -> bool {
         if self.committed.is_null()
-            || self.room() < 16
+            || self.pos + 16 > self.present
             || arena::header().stop.load(Ordering::Relaxed) != stop::NO
         {
             return false;
@@ -185,6 +210,8 @@ impl Writer {
         self.slot = index;
         self.base = arena::slot_data(index);
         self.pos = 0;
+        self.present = 0;
+        self.populate(1);
         true
     }
 }

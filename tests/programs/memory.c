@@ -62,11 +62,14 @@ static void files(void) {
     SHOW(pread(fd, back, 4, 0));
     say("%s %.4s", back, shared);
     SHOW(munmap(shared, 4096));
-    close(fd);
     int exe = open("/proc/self/exe", O_RDONLY);
     char *elf = map(4096, PROT_READ, MAP_PRIVATE, exe, 0);
     say("%.3s", elf + 1);
     close(exe);
+    // As the loader reserves a library's place: far more than the file has.
+    char *beyond = map(1 << 20, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    say("%.1s", beyond);
+    close(fd);
     int memory = memfd_create("name", MFD_CLOEXEC);
     SHOW(ftruncate(memory, 8192));
     char *m = map(8192, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);

@@ -67,7 +67,7 @@ fn log(t: &mut Thread, source: u8, value: u64) {
     };
     let words = [header.to_word(), value];
     if !p.writer.append_pair(words) {
-        if !p.writer.begin(step) {
+        if !p.writer.begin(step, RECORD_BYTES) {
             return;
         }
         p.writer.words(&words);
