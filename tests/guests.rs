@@ -25,6 +25,9 @@ guests! {
     time_stamp_counter => Case::c("tsc");
     refused_calls_fail_as_on_an_old_kernel =>
         Case::c("refused").code(0);
+    execs_with_more_strings_than_any_buffer_holds => Case::c("large_exec")
+        .same_as_native()
+        .says("script: status 700");
     a_thread_that_spins_is_preempted => Case::c("spin");
     own_handler_for_sigsys => Case::c("sigsys").code(159).says("seen 2").says("handler kept 1");
     closing_every_descriptor => Case::c("closes_all").says("done");

@@ -14,8 +14,14 @@ use crate::sys::sys;
 pub const REGION: u64 = log_format::arena::BASE + 0x8000_0000;
 /// Bytes of one block (a thread's state, or a process's).
 const BLOCK_BYTES: u64 = 256 * 1024;
-/// Number of blocks.
-const BLOCKS: usize = 4096;
+/// Most blocks.
+const BLOCKS: usize = 32768;
+/// Blocks that are mapped at once, when those before are in use.
+const BLOCKS_MAPPED: usize = 4096;
+/// Start of the areas: memory of a thread for what its block has no room for.
+const AREAS: u64 = REGION + BLOCKS as u64 * BLOCK_BYTES;
+/// Bytes of one thread's area: more than the pointers that the kernel lets an exec pass.
+const AREA_BYTES: u64 = 32 * 1024 * 1024;
 /// Where in its block a thread's alternate signal stack starts, and its size.
 const ALTSTACK_AT: u64 = 112 * 1024;
 const ALTSTACK_BYTES: u64 = 48 * 1024;
@@ -115,6 +121,8 @@ pub struct Thread {
     pub pending_info: [u8; 128],
     /// Its stream of seeded randomness.
     pub rng: Rng,
+    /// Bytes of its area that are mapped.
+    pub area: u64,
     /// Buffers of the call being logged.
     pub bufs: [BufAt; BUFS_MAX],
     /// Scratch for exec.
@@ -164,28 +172,66 @@ pub unsafe fn current() -> *mut Thread {
 
 /// In use, one word per block. Lies in the shim's data, which fork copies.
 static USED: [AtomicU32; BLOCKS] = [const { AtomicU32::new(0) }; BLOCKS];
+/// Blocks that are mapped: those below this number.
+static MAPPED: AtomicU32 = AtomicU32::new(0);
+/// Blocks that have ever been in use are below this number.
+static TOUCHED: AtomicU32 = AtomicU32::new(0);
 
-/// Maps the region.
+/// Maps memory of the shim's own at an address that nothing else has; the kernel's result.
+fn map(at: u64, len: u64) -> i64 {
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: MAP_FIXED_NOREPLACE refuses to replace anything.
+    unsafe { sys!(libc::SYS_mmap, at, len, prot, flags, -1, 0) }
+}
+
+/// Maps the first blocks.
 ///
 /// # Errors
 /// A sentence that says what failed.
 pub fn map_region() -> Result<(), &'static [u8]> {
-    let flags =
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-    let prot = libc::PROT_READ | libc::PROT_WRITE;
-    let len = BLOCK_BYTES * BLOCKS as u64;
-    // SAFETY: MAP_FIXED_NOREPLACE refuses to replace anything.
-    let at = unsafe { sys!(libc::SYS_mmap, REGION, len, prot, flags, -1, 0) };
-    if at as u64 == REGION {
+    if map_blocks(0) {
         Ok(())
     } else {
         Err(b"failed to reserve the shim's memory (is the address space limited?)")
     }
 }
 
-/// Takes an unused block; its address. Blocks of threads that are gone are used again.
+/// Maps the blocks from `first` on; false if that fails.
+fn map_blocks(first: usize) -> bool {
+    let at = REGION + first as u64 * BLOCK_BYTES;
+    let ret = map(at, BLOCKS_MAPPED as u64 * BLOCK_BYTES);
+    // There already: a process that shares this memory was faster.
+    let done = ret as u64 == at || first > 0 && ret == -i64::from(libc::EEXIST);
+    if done {
+        MAPPED.fetch_max((first + BLOCKS_MAPPED) as u32, Ordering::AcqRel);
+    }
+    done
+}
+
+/// Takes an unused block; its address. Blocks of threads that are gone are used again; where none
+/// is free, those that are about to go are waited for.
 pub fn alloc_block() -> Option<u64> {
+    const ATTEMPTS: u32 = 1000;
+    for _ in 0..ATTEMPTS {
+        let mut ending = false;
+        let found = find_block(&mut ending);
+        if found.is_some() || !ending {
+            return found;
+        }
+        // SAFETY: takes no argument.
+        unsafe { sys!(libc::SYS_sched_yield) };
+    }
+    None
+}
+
+/// `ending`: a block that is in use belongs to a thread that is not quite gone.
+fn find_block(ending: &mut bool) -> Option<u64> {
     for (i, used) in USED.iter().enumerate() {
+        if i >= MAPPED.load(Ordering::Acquire) as usize && !map_blocks(i) {
+            return None;
+        }
         let at = REGION + i as u64 * BLOCK_BYTES;
         match used.load(Ordering::Relaxed) {
             0 => {}
@@ -193,6 +239,7 @@ pub fn alloc_block() -> Option<u64> {
                 // SAFETY: state 2 marks a block that was set up as a thread's.
                 let gone = unsafe { (*(at as *const Thread)).kernel_tid.load(Ordering::Acquire) };
                 if gone != 0 {
+                    *ending = true;
                     continue;
                 }
             }
@@ -239,8 +286,45 @@ pub fn new_thread(process: *mut Process, ordinal: u32, xmask: u64) -> Option<*mu
 /// After a fork: every block but the caller's and its process's is free.
 pub fn keep_only(t: &Thread) {
     let kept = [t.this as u64, t.process as u64];
-    for (i, used) in USED.iter().enumerate() {
+    let touched = TOUCHED.load(Ordering::Relaxed) as usize;
+    for (i, used) in USED.iter().enumerate().take(touched) {
         let at = REGION + i as u64 * BLOCK_BYTES;
         used.store(u32::from(kept.contains(&at)), Ordering::Relaxed);
+    }
+}
+
+/// `len` bytes for the thread's own use until it gives them back: its scratch, or if that is too
+/// small its area, which is mapped for it.
+///
+/// # Errors
+/// A negated errno: E2BIG for more than an area holds, else the kernel's.
+pub fn borrow(t: &mut Thread, len: usize) -> Result<&'static mut [u8], i64> {
+    let (mut at, mut room) = (t.scratch.as_mut_ptr(), t.scratch.len());
+    if len > room {
+        let bytes = (len as u64).next_multiple_of(4096);
+        if bytes > AREA_BYTES {
+            return Err(-i64::from(libc::E2BIG));
+        }
+        let start = AREAS + (t.block() - REGION) / BLOCK_BYTES * AREA_BYTES;
+        let ret = map(start, bytes);
+        if ret as u64 != start {
+            return Err(ret);
+        }
+        t.area = bytes;
+        (at, room) = (start as *mut u8, bytes as usize);
+    }
+    // SAFETY: the scratch lives as long as the thread, the area until `give_back`; the caller has
+    // no other use of the scratch meanwhile.
+    Ok(unsafe { core::slice::from_raw_parts_mut(at, room) })
+}
+
+/// Ends the use of what [`borrow`] gave, if anything; also for a thread that has left the memory
+/// that it shared with the caller.
+pub fn give_back(t: &mut Thread) {
+    if t.area > 0 {
+        let start = AREAS + (t.block() - REGION) / BLOCK_BYTES * AREA_BYTES;
+        // SAFETY: the area is this thread's own, and nobody uses it any more.
+        unsafe { sys!(libc::SYS_munmap, start, t.area) };
+        t.area = 0;
     }
 }

@@ -10,10 +10,8 @@ use log_format::table::{Memory, Row};
 use super::time;
 use crate::files::{self, Target};
 use crate::sys::{Guest, sys};
-use crate::thread::{SCRATCH_BYTES, Thread};
+use crate::thread::{self, Thread};
 use crate::{arena, policy, record, replay};
-
-const E2BIG: i64 = -7;
 
 /// Paths, argument and environment pointers of one exec.
 struct Plan {
@@ -71,13 +69,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if traps_tsc {
         time::let_tsc_be();
     }
-    let ret = match environment(t, plan.envp, name_len) {
-        // SAFETY: the guest's path and argv, and an environment array in the thread's scratch.
-        Some(envp) => unsafe {
-            sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, envp, plan.flags)
-        },
-        None => E2BIG,
-    };
+    let ret = perform(t, &plan, name_len);
     if traps_tsc {
         time::trap_tsc();
     }
@@ -85,6 +77,26 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     entry.holds_shared.store(0, Ordering::Release);
     entry.state.store(proc_state::LIVE, Ordering::Release);
     record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
+    ret
+}
+
+/// Executes with the shim's variables in the environment; the kernel's result if that fails.
+fn perform(t: &mut Thread, plan: &Plan, name_len: usize) -> i64 {
+    // SAFETY: the guest's path and argv, and an environment array that is its own or is borrowed.
+    let execute = |envp: u64| unsafe {
+        sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, envp, plan.flags)
+    };
+    // The kernel finds an array as unreadable, or as long, as the shim does, and says so.
+    let Some(len) = room_for(plan.envp, 0) else { return execute(plan.envp) };
+    let room = match thread::borrow(t, len) {
+        Ok(room) => room,
+        Err(errno) => return errno,
+    };
+    let ret = match environment(t.process().index, plan.envp, name_len, room) {
+        Some((envp, _)) => execute(envp),
+        None => -i64::from(libc::EFAULT),
+    };
+    thread::give_back(t);
     ret
 }
 
@@ -146,12 +158,15 @@ fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
         (true, 0) => (script.interpreter(), script.interpreter_len()),
         (true, len) => (interpreter.as_ptr() as u64, len),
     };
-    let Some(envp) = environment(t, plan.envp, name_len) else { return E2BIG };
-    let argv = if interpreted { script.argv(t, plan.path, plan.argv) } else { Some(plan.argv) };
     if process.trap_tsc {
         time::let_tsc_be();
     }
-    if let Some(argv) = argv {
+    if let Some(len) = room_for(plan.envp, if interpreted { plan.argv } else { 0 })
+        && let Ok(room) = thread::borrow(t, len)
+        && let Some((envp, rest)) = environment(process.index, plan.envp, name_len, room)
+        && let Some(argv) =
+            if interpreted { script.argv(plan.path, plan.argv, rest) } else { Some(plan.argv) }
+    {
         // SAFETY: NUL-terminated strings and NULL-terminated arrays that live until the exec.
         unsafe { sys!(libc::SYS_execve, name, argv, envp) };
     }
@@ -160,9 +175,39 @@ fn again(t: &mut Thread, row: &Row, args: &[u64; 6], plan: &Plan) -> i64 {
     crate::sys::die(125)
 }
 
-/// Strings and pointers written to the thread's scratch from its start.
+/// Longest string that the kernel lets an exec pass (MAX_ARG_STRLEN).
+const STRING_MAX: u32 = 128 * 1024;
+/// More pointers than the kernel lets an exec pass.
+const POINTERS_MAX: u64 = 1 << 20;
+/// What the shim adds, but for the guest's own LD_PRELOAD: names, paths and padding.
+const STRINGS_BYTES: usize = PAD_TOTAL + 2048;
+/// Pointers that the shim adds, the NULL at the end included.
+const OWN_POINTERS: usize = 5;
+
+/// Bytes that [`environment`] takes for this environment, with those of a script's interpreter's
+/// arguments. None if an array can't be read, or is longer than any exec takes.
+fn room_for(envp: u64, argv: u64) -> Option<usize> {
+    let users = find(envp, b"LD_PRELOAD=").and_then(|at| Guest.string_len(at, STRING_MAX));
+    let pointers = count(envp)? + count(argv)? + OWN_POINTERS + files::Script::OWN;
+    Some(STRINGS_BYTES + users.unwrap_or(0) as usize + pointers * size_of::<u64>())
+}
+
+/// Pointers of a NULL-terminated array; none in one that is absent.
+fn count(array: u64) -> Option<usize> {
+    if array == 0 {
+        return Some(0);
+    }
+    for i in 0..POINTERS_MAX {
+        if Guest.u64(array.checked_add(i * 8)?)? == 0 {
+            return Some(i as usize);
+        }
+    }
+    None
+}
+
+/// Strings and pointers written from the start of `room`.
 struct Build<'a> {
-    scratch: &'a mut [u8; SCRATCH_BYTES],
+    room: &'a mut [u8],
     used: usize,
 }
 
@@ -170,40 +215,45 @@ impl Build<'_> {
     fn string(&mut self, parts: &[&[u8]]) -> Option<u64> {
         let at = self.used;
         for part in parts {
-            self.scratch.get_mut(self.used..self.used + part.len())?.copy_from_slice(part);
+            self.room.get_mut(self.used..self.used + part.len())?.copy_from_slice(part);
             self.used += part.len();
         }
-        *self.scratch.get_mut(self.used)? = 0;
+        *self.room.get_mut(self.used)? = 0;
         self.used += 1;
-        Some(self.scratch.as_ptr() as u64 + at as u64)
+        Some(self.room.as_ptr() as u64 + at as u64)
     }
 
     fn pointer(&mut self, value: u64) -> Option<()> {
-        let to = self.scratch.get_mut(self.used..self.used + 8)?;
+        let to = self.room.get_mut(self.used..self.used + 8)?;
         to.copy_from_slice(&value.to_le_bytes());
         self.used += 8;
         Some(())
     }
 }
 
-/// The guest's environment with the shim's variables; its address. None if there is no room.
-fn environment(t: &mut Thread, envp: u64, name_len: usize) -> Option<u64> {
+/// The guest's environment with the variables of the shim for process entry `index`; its address,
+/// and what is left of `room`. None if there is no room, or it can't be read any more.
+fn environment(
+    index: u32,
+    envp: u64,
+    name_len: usize,
+    room: &mut [u8],
+) -> Option<(u64, &mut [u8])> {
     let header = arena::header();
     let (mut shim, mut path) = ([0u8; 256], [0u8; 1024]);
     let shim_len = arena::string(&header.shim_path, &mut shim);
     let path_len = arena::string(&header.arena_path, &mut path);
-    let index = t.process().index;
-    let mut build = Build { scratch: &mut t.scratch, used: 0 };
+    let mut build = Build { room, used: 0 };
     let users = find(envp, b"LD_PRELOAD=");
     let mut preload_len = shim_len;
     let preload = match users {
-        Some(users) if Guest.string_len(users, 4096).unwrap_or(0) > 0 => {
-            let len = Guest.string_len(users, 4096)? as usize;
+        Some(users) if Guest.string_len(users, STRING_MAX).unwrap_or(0) > 0 => {
+            let len = Guest.string_len(users, STRING_MAX)? as usize;
             let at = build.string(&[b"LD_PRELOAD=", shim.get(..shim_len)?, b":"])?;
             build.used -= 1;
-            // SAFETY: the guest's string of `len` bytes; scratch has room by `get_mut`.
+            // SAFETY: the guest's string of `len` bytes; there is room by `get_mut`.
             unsafe {
-                let to = build.scratch.get_mut(build.used..build.used + len + 1)?.as_mut_ptr();
+                let to = build.room.get_mut(build.used..build.used + len + 1)?.as_mut_ptr();
                 crate::sys::copy_checked(to, users as *const u8, len + 1);
             }
             build.used += len + 1;
@@ -223,11 +273,11 @@ fn environment(t: &mut Thread, envp: u64, name_len: usize) -> Option<u64> {
     let pad_len = PAD_TOTAL.saturating_sub(preload_len + path_len + name_len);
     let pad = build.string(&[b"RR_RUN_PAD="])?;
     build.used -= 1;
-    build.scratch.get_mut(build.used..build.used + pad_len)?.fill(b'x');
+    build.room.get_mut(build.used..build.used + pad_len)?.fill(b'x');
     build.used += pad_len;
-    *build.scratch.get_mut(build.used)? = 0;
+    *build.room.get_mut(build.used)? = 0;
     build.used = (build.used + 1).next_multiple_of(8);
-    let start = build.scratch.as_ptr() as u64 + build.used as u64;
+    let start = build.room.as_ptr() as u64 + build.used as u64;
     let mut i = 0;
     loop {
         let at = if envp == 0 { 0 } else { Guest.u64(envp + i * 8)? };
@@ -242,7 +292,8 @@ fn environment(t: &mut Thread, envp: u64, name_len: usize) -> Option<u64> {
     for at in [preload, arena, number, pad, 0] {
         build.pointer(at)?;
     }
-    Some(start)
+    let Build { room, used } = build;
+    Some((start, room.get_mut(used..)?))
 }
 
 fn starts_with(at: u64, prefix: &[u8]) -> bool {

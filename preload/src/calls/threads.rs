@@ -330,6 +330,8 @@ fn make_sharing_process(
     });
     if ret < 0 || wanted.flags & CLONE_VFORK != 0 {
         // The child has executed or is gone: its blocks are free.
+        // SAFETY: nobody else uses the block any more.
+        thread::give_back(unsafe { &mut *child });
         thread::free_block(child as u64, false);
         thread::free_block(block, false);
     }

@@ -4,7 +4,6 @@
 use log_format::table::Memory;
 
 use crate::sys::{Guest, sys};
-use crate::thread::{SCRATCH_BYTES, Thread};
 
 /// The first line of a script.
 pub struct Script {
@@ -20,6 +19,10 @@ impl Default for Script {
 }
 
 impl Script {
+    /// Pointers of an interpreter's argument array besides those that the script was given:
+    /// interpreter, argument, script, end.
+    pub const OWN: usize = 4;
+
     /// Reads `#!` and what follows, as the kernel does (execve(2)); false if it is no script.
     pub fn parse_fd(&mut self, fd: u64) -> bool {
         // SAFETY: own buffer, one byte left for the NUL.
@@ -63,14 +66,13 @@ impl Script {
         self.interpreter.1
     }
 
-    /// The interpreter's argument array, in the upper part of the thread's scratch.
-    pub fn argv(&self, t: &mut Thread, script: u64, argv: u64) -> Option<u64> {
-        const AT: usize = SCRATCH_BYTES * 3 / 4;
-        let mut used = AT;
-        let start = t.scratch.as_ptr() as u64 + AT as u64;
+    /// Writes the interpreter's argument array to `to`, which has room for [`Script::OWN`] pointers
+    /// and those of `argv`; None if it has not.
+    pub fn argv(&self, script: u64, argv: u64, to: &mut [u8]) -> Option<u64> {
+        let start = to.as_ptr() as u64;
+        let mut words = to.chunks_exact_mut(8);
         let mut push = |value: u64| -> Option<()> {
-            t.scratch.get_mut(used..used + 8)?.copy_from_slice(&value.to_le_bytes());
-            used += 8;
+            words.next()?.copy_from_slice(&value.to_le_bytes());
             Some(())
         };
         push(self.interpreter())?;
@@ -79,7 +81,7 @@ impl Script {
         }
         push(script)?;
         let mut i = 1;
-        if Guest.u64(argv).unwrap_or(0) != 0 {
+        if argv != 0 && Guest.u64(argv).unwrap_or(0) != 0 {
             while let Some(at) = Guest.u64(argv + i * 8).filter(|at| *at != 0) {
                 push(at)?;
                 i += 1;
