@@ -28,6 +28,11 @@ guests! {
     execs_with_more_strings_than_any_buffer_holds => Case::c("large_exec")
         .same_as_native()
         .says("script: status 700");
+    /// A record has 16 bits for a thread's ordinal.
+    more_threads_in_turn_than_a_record_can_number =>
+        Case::c("many_threads").args(["in_turn", "65800"]).limit_s(300).says("65800 threads");
+    more_threads_at_once_than_the_shim_has_mapped_blocks_for =>
+        Case::c("many_threads").args(["at_once", "5000"]).limit_s(300).says("5000 threads");
     a_thread_that_spins_is_preempted => Case::c("spin");
     own_handler_for_sigsys => Case::c("sigsys").code(159).says("seen 2").says("handler kept 1");
     closing_every_descriptor => Case::c("closes_all").says("done");

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use log_format::arena::{self, ArenaHeader, ProcEntry, SlotHeader, Socket, socket_state};
 
-use crate::sys::{futex_wake, sys};
+use crate::sys::{futex_wait, futex_wake, sys};
 
 static MAPPED: AtomicBool = AtomicBool::new(false);
 
@@ -128,18 +128,58 @@ pub fn string(from: &[AtomicU8], to: &mut [u8]) -> usize {
     len
 }
 
-/// Reserves an entry for a child; None if all are taken.
+/// Reserves an entry for a child; None if processes that run have all of them.
 pub fn reserve_proc() -> Option<u32> {
-    use log_format::arena::proc_state::{FREE, RESERVED};
+    const ATTEMPTS: u32 = 200;
+    const WAIT_MS: u64 = 10;
+    for _ in 0..ATTEMPTS {
+        let bell = header().host_bell.load(Ordering::Acquire);
+        let mut ended = false;
+        let found = find_proc(&mut ended);
+        if found.is_some() || !ended || !host_lives() {
+            return found;
+        }
+        // The host frees the entries of processes that have ended.
+        ring();
+        futex_wait(&header().host_bell, bell, WAIT_MS, true);
+    }
+    None
+}
+
+/// `ended`: an entry that is in use belongs to a process that has ended.
+fn find_proc(ended: &mut bool) -> Option<u32> {
+    use log_format::arena::proc_state::{EXITED, FREE, RESERVED};
     for index in 0..arena::PROC_COUNT as u32 {
         let entry = proc(index);
         let state = &entry.state;
-        if state.load(Ordering::Relaxed) == FREE
-            && state.compare_exchange(FREE, RESERVED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        {
+        match state.load(Ordering::Relaxed) {
+            FREE => {}
+            EXITED => {
+                *ended = true;
+                continue;
+            }
+            _ => continue,
+        }
+        if state.compare_exchange(FREE, RESERVED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             header().procs_used.fetch_max(index + 1, Ordering::AcqRel);
             return Some(index);
         }
     }
     None
+}
+
+/// Makes a reserved entry as new.
+pub fn reset(entry: &ProcEntry) {
+    for zero in [&entry.generation, &entry.children, &entry.slot, &entry.slots_started] {
+        zero.store(0, Ordering::Relaxed);
+    }
+    entry.holds_shared.store(0, Ordering::Relaxed);
+    for zero in [&entry.status, &entry.feed_written, &entry.feed_read, &entry.feed_end] {
+        zero.store(0, Ordering::Relaxed);
+    }
+    entry.feed_pos.store(0, Ordering::Relaxed);
+    entry.steps.store(0, Ordering::Relaxed);
+    entry.pending_output.store(0, Ordering::Relaxed);
+    entry.dropped.store(0, Ordering::Relaxed);
+    entry.pid.store(0, Ordering::Relaxed);
 }

@@ -23,6 +23,48 @@ pub struct SigAction {
     pub mask: u64,
 }
 
+/// Which ordinals the threads that live have: records have room for 16 bits of them.
+#[derive(Clone, Copy)]
+pub struct Ordinals([u64; Ordinals::COUNT as usize / 64]);
+
+impl Ordinals {
+    const COUNT: u32 = 1 << 16;
+
+    /// Those of a process whose first thread is its only one.
+    pub const FIRST: Ordinals = {
+        let mut words = [0; Ordinals::COUNT as usize / 64];
+        words[0] = 1;
+        Ordinals(words)
+    };
+
+    /// The ordinal of a thread before which `started` others were: that number, as long as there
+    /// is room for it, then the next that no living thread has.
+    pub fn next(&self, started: u32) -> u32 {
+        let mut ordinal = started % Ordinals::COUNT;
+        // There are fewer blocks for threads than ordinals, so one is free.
+        while started >= Ordinals::COUNT && self.taken(ordinal) {
+            ordinal = (ordinal + 1) % Ordinals::COUNT;
+        }
+        ordinal
+    }
+
+    fn taken(&self, ordinal: u32) -> bool {
+        self.0.get(ordinal as usize / 64).is_some_and(|word| word >> (ordinal % 64) & 1 != 0)
+    }
+
+    /// Notes that the thread with this ordinal begins or ends. Done by the token's holder only, so
+    /// that replay finds the same ones taken.
+    pub fn set(&mut self, ordinal: u32, lives: bool) {
+        if let Some(word) = self.0.get_mut(ordinal as usize / 64) {
+            let bit = 1 << (ordinal % 64);
+            *word = if lives { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+/// Bells that the threads of a process share for their turns.
+pub const BELLS: usize = 256;
+
 /// State of one guest process.
 #[repr(C)]
 pub struct Process {
@@ -36,7 +78,7 @@ pub struct Process {
     pub logging: bool,
     /// Threads alive.
     pub threads: u32,
-    /// Ordinals given to threads so far.
+    /// Threads started so far.
     pub threads_started: u32,
     /// Pid as recorded.
     pub pid: i32,
@@ -72,8 +114,8 @@ pub struct Process {
     pub holder: AtomicU32,
     /// Replay: ordinal of the thread whose record is the log's head.
     pub turn: AtomicU32,
-    /// Replay: changed with every change of `turn`; what waiting threads sleep on.
-    pub turn_bell: AtomicU32,
+    /// Replay: what waiting threads sleep on, by their ordinals: changed when it may be their turn.
+    pub turn_bells: [AtomicU32; BELLS],
     /// Steps so far.
     pub steps: AtomicU64,
     /// Appends while recording.
@@ -92,6 +134,8 @@ pub struct Process {
     pub clocks: crate::calls::clocks::Recorded,
     /// Actions of signals 1 to 64 as the guest set them.
     pub actions: [SigAction; 65],
+    /// Ordinals of its threads.
+    pub ordinals: Ordinals,
 }
 
 impl Process {
@@ -103,6 +147,11 @@ impl Process {
     /// True if the process takes part in the shared token.
     pub fn shares(&self) -> bool {
         self.sharing.load(Ordering::Acquire)
+    }
+
+    /// What the thread with this ordinal sleeps on until its turn.
+    pub fn turn_bell(&self, ordinal: u32) -> &AtomicU32 {
+        &self.turn_bells[ordinal as usize % BELLS]
     }
 
     /// True if the call's options include `bit`.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "the process's initial stack and state")]
 
 use core::arch::asm;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use log_format::arena::{Mode, option, proc_state};
 use log_format::record::{Dir, Kind, StartInfo, extra, note};
@@ -11,7 +11,7 @@ use log_format::table::Memory;
 use crate::cursor::Cursor;
 use crate::fds::Fds;
 use crate::maps::{self, MAPS_MAX, Map, Name};
-use crate::process::{Process, SigAction};
+use crate::process::{BELLS, Ordinals, Process, SigAction};
 use crate::sys::{Guest, complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
@@ -166,7 +166,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             grants: 0.into(),
             holder: (pid as u32).into(),
             turn: 0.into(),
-            turn_bell: 0.into(),
+            turn_bells: [const { AtomicU32::new(0) }; BELLS],
             steps: entry.steps.load(Ordering::Relaxed).into(),
             writer: Writer::new(env.proc),
             cursor: Cursor::new(env.proc),
@@ -176,6 +176,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             name_server: calls::network::Inet::NONE,
             clocks: calls::clocks::Recorded::NONE,
             actions: [SigAction::default(); 65],
+            ordinals: Ordinals::FIRST,
         });
         let xmask = signals::detect_xstate();
         let thread = thread::new_thread(process, 0, xmask).ok_or(&b"failed to allocate"[..])?;

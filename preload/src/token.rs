@@ -164,13 +164,17 @@ fn pass_shared(p: &mut Process) {
 
 /// Replay: waits until the log's head is this thread's.
 fn wait_turn(t: &Thread) {
+    // Of many waiting threads none needs to look often.
+    const THREADS_PER_PATIENCE: u64 = 64;
     let p = t.process();
+    let bell = p.turn_bell(t.ordinal);
     loop {
-        let bell = p.turn_bell.load(Ordering::Acquire);
+        let rung = bell.load(Ordering::Acquire);
         if p.turn.load(Ordering::Acquire) == t.ordinal {
             return;
         }
-        futex_wait(&p.turn_bell, bell, PATIENCE_MS, false);
+        let patience = PATIENCE_MS * (1 + u64::from(p.threads) / THREADS_PER_PATIENCE);
+        futex_wait(bell, rung, patience, false);
         if p.preempt_due.load(Ordering::Acquire) != 0 {
             watchdog::kick(p, p.holder.load(Ordering::Relaxed));
         }
@@ -180,6 +184,7 @@ fn wait_turn(t: &Thread) {
 /// Replay: gives the turn to the thread with this ordinal.
 pub fn pass_turn(p: &Process, to: u32) {
     p.turn.store(to, Ordering::Release);
-    p.turn_bell.fetch_add(1, Ordering::AcqRel);
-    futex_wake(&p.turn_bell, u32::MAX >> 1, false);
+    let bell = p.turn_bell(to);
+    bell.fetch_add(1, Ordering::AcqRel);
+    futex_wake(bell, u32::MAX >> 1, false);
 }

@@ -31,6 +31,7 @@ pub fn exit_thread(t: &mut Thread, code: u64) -> ! {
     }
     end(t, Kind::ThreadExit, code);
     p.threads -= 1;
+    p.ordinals.set(t.ordinal, false);
     end_robust_list(t);
     // What the kernel would do after the token is gone, and a joiner could see either way.
     if t.clear_tid != 0 && write_guest_u32(t.clear_tid, 0) {

@@ -4,12 +4,12 @@
 use core::sync::atomic::Ordering;
 
 use log_format::arena::{Mode, child_key, proc_state};
-use log_format::record::{Dir, Kind, extra};
+use log_format::record::{Dir, Kind, extra, note};
 use log_format::table::{BufAt, Memory, Row};
 
 use crate::cursor::Cursor;
-use crate::process::Process;
-use crate::sys::{Guest, sys, write_guest_u32};
+use crate::process::{Ordinals, Process};
+use crate::sys::{Guest, futex_wait, sys, write_guest_u32};
 use crate::thread::{self, Thread, XSAVE_BYTES};
 use crate::writer::Writer;
 use crate::{arena, entropy, record, replay, signals, start, token};
@@ -25,7 +25,6 @@ const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
 const NAMESPACES: u64 = 0x7e02_0080;
 /// The low byte of clone's flags: the signal at the child's end.
 const EXIT_SIGNAL: u64 = 0xff;
-const NO_SUCH: i64 = -11;
 
 /// What [`rr_child`] finds in `Thread::starting`.
 mod starting {
@@ -86,8 +85,7 @@ pub fn create(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         if ret < 0 {
             return ret;
         }
-        let made = make(t, row, args, &wanted, Some(ret));
-        if made < 0 {
+        if again(t, row, args, &wanted, ret) < 0 {
             crate::sys::complain(&[b"rr-run: failed to create a thread or process on replay\n"]);
             crate::sys::die(125);
         }
@@ -100,6 +98,23 @@ pub fn create(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return ret;
     }
     make(t, row, args, &wanted, None)
+}
+
+/// Replay: creates what was recorded. Processes and threads that had ended by then may still be
+/// about to, and have what it takes.
+fn again(t: &mut Thread, row: &Row, args: &[u64; 6], wanted: &Request, recorded: i64) -> i64 {
+    const ATTEMPTS: u32 = 6000;
+    const WAIT_MS: u64 = 10;
+    let mut made = 0;
+    for _ in 0..ATTEMPTS {
+        made = make(t, row, args, wanted, Some(recorded));
+        if made != -i64::from(libc::EAGAIN) || !arena::host_lives() {
+            break;
+        }
+        let bell = &arena::header().host_bell;
+        futex_wait(bell, bell.load(Ordering::Acquire), WAIT_MS, true);
+    }
+    made
 }
 
 /// True if the kernel could take a `struct clone_args` of this size from there.
@@ -160,13 +175,16 @@ fn make_thread(
     recorded: Option<i64>,
 ) -> i64 {
     let p = t.process();
-    let ordinal = p.threads_started;
-    let Some(child) = thread::new_thread(t.process, ordinal, t.xmask) else { return NO_SUCH };
+    let ordinal = p.ordinals.next(p.threads_started);
+    let Some(child) = thread::new_thread(t.process, ordinal, t.xmask) else {
+        return none_left(t, row, args, recorded, TOO_MANY_THREADS);
+    };
     // SAFETY: a fresh block that no other thread knows yet.
     let c = unsafe { &mut *child };
     prepare(t, c, wanted);
     c.starting = starting::THREAD;
-    c.rng = entropy::stream(p, ordinal);
+    // By its number among all threads: no two have the same stream.
+    c.rng = entropy::stream(p, p.threads_started);
     c.kernel_tid.store(1, Ordering::Release);
     if wanted.flags & CHILD_CLEARTID != 0 {
         c.clear_tid = wanted.child_tid;
@@ -187,6 +205,7 @@ fn make_thread(
     ];
     p.threads += 1;
     p.threads_started += 1;
+    p.ordinals.set(ordinal, true);
     let replays = recorded.is_some();
     let ret = without_signals(t, |_| {
         // SAFETY: the child's block is its own; no stack is given, so it starts in rr_child.
@@ -195,6 +214,7 @@ fn make_thread(
     if ret < 0 {
         p.threads -= 1;
         p.threads_started -= 1;
+        p.ordinals.set(ordinal, false);
         thread::free_block(child as u64, false);
     } else {
         thread::free_block(child as u64, true);
@@ -225,7 +245,9 @@ fn make_process(
     wanted: &Request,
     recorded: Option<i64>,
 ) -> i64 {
-    let Some((index, key)) = reserve(t) else { return NO_SUCH };
+    let Some((index, key)) = reserve(t) else {
+        return none_left(t, row, args, recorded, TOO_MANY_PROCESSES);
+    };
     t.starting = starting::FORK;
     let p = t.process();
     let parent_entry = p.index;
@@ -286,10 +308,19 @@ fn make_sharing_process(
     wanted: &Request,
     recorded: Option<i64>,
 ) -> i64 {
-    let Some((index, key)) = reserve(t) else { return NO_SUCH };
-    let Some(block) = thread::alloc_block() else { return NO_SUCH };
+    let Some(block) = thread::alloc_block() else {
+        return none_left(t, row, args, recorded, TOO_MANY_THREADS);
+    };
     let process = block as *mut Process;
-    let Some(child) = thread::new_thread(process, 0, t.xmask) else { return NO_SUCH };
+    let Some(child) = thread::new_thread(process, 0, t.xmask) else {
+        thread::free_block(block, false);
+        return none_left(t, row, args, recorded, TOO_MANY_THREADS);
+    };
+    let Some((index, key)) = reserve(t) else {
+        thread::free_block(child as u64, false);
+        thread::free_block(block, false);
+        return none_left(t, row, args, recorded, TOO_MANY_PROCESSES);
+    };
     // SAFETY: fresh blocks that nobody else knows; a Process has no destructor.
     let c = unsafe {
         core::ptr::copy_nonoverlapping(t.process.cast_const(), process, 1);
@@ -339,6 +370,26 @@ fn make_sharing_process(
     ret
 }
 
+const TOO_MANY_THREADS: &[u8] = b"more threads at once than rr-run follows (32,768)";
+const TOO_MANY_PROCESSES: &[u8] = b"more processes at once than rr-run follows (4,096)";
+
+/// There is no room for another thread or process: the call fails as it does at a limit of the
+/// system's, and the log says that the limit is rr-run's.
+fn none_left(
+    t: &mut Thread,
+    row: &Row,
+    args: &[u64; 6],
+    recorded: Option<i64>,
+    why: &[u8],
+) -> i64 {
+    let ret = -i64::from(libc::EAGAIN);
+    if recorded.is_none() {
+        record::note(t, note::UNSUPPORTED, why);
+        record::log(t, Kind::Call, 0, row, args, ret, &[]);
+    }
+    ret
+}
+
 /// Reserves the entry of the next child.
 fn reserve(t: &mut Thread) -> Option<(u32, u64)> {
     let parent = t.process().entry();
@@ -346,18 +397,7 @@ fn reserve(t: &mut Thread) -> Option<(u32, u64)> {
     let ordinal = parent.children.load(Ordering::Relaxed) + 1;
     let key = child_key(parent.key.load(Ordering::Relaxed), ordinal);
     let entry = arena::proc(index);
-    for zero in [&entry.generation, &entry.children, &entry.slot, &entry.slots_started] {
-        zero.store(0, Ordering::Relaxed);
-    }
-    entry.holds_shared.store(0, Ordering::Relaxed);
-    for zero in [&entry.status, &entry.feed_written, &entry.feed_read, &entry.feed_end] {
-        zero.store(0, Ordering::Relaxed);
-    }
-    entry.feed_pos.store(0, Ordering::Relaxed);
-    entry.steps.store(0, Ordering::Relaxed);
-    entry.pending_output.store(0, Ordering::Relaxed);
-    entry.dropped.store(0, Ordering::Relaxed);
-    entry.pid.store(0, Ordering::Relaxed);
+    arena::reset(entry);
     entry.parent_key.store(parent.key.load(Ordering::Relaxed), Ordering::Relaxed);
     entry.ordinal.store(ordinal, Ordering::Relaxed);
     entry.key.store(key, Ordering::Release);
@@ -441,6 +481,9 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     p.pid = pid as i32;
     p.real_pid = pid as i32;
     p.threads = 1;
+    if p.threads_started > 1 {
+        p.ordinals = Ordinals::FIRST;
+    }
     p.threads_started = 1;
     p.token.store(1, Ordering::Relaxed);
     p.output.store(0, Ordering::Relaxed);
