@@ -33,6 +33,16 @@ guests! {
         Case::c("many_threads").args(["in_turn", "65800"]).limit_s(300).says("65800 threads");
     more_threads_at_once_than_the_shim_has_mapped_blocks_for =>
         Case::c("many_threads").args(["at_once", "5000"]).limit_s(300).says("5000 threads");
+    /// Keeps a machine busy for a minute: other tests would wait for it.
+    #[ignore = "starts 4,300 processes at once"]
+    more_processes_at_once_than_are_followed =>
+        Case::c("many_processes").arg("4300").limit_s(300).says("vfork: ").says(" children");
+    output_through_descriptors_of_any_number => Case::c("descriptors")
+        .same_as_native()
+        .says("child's own through 800")
+        .says("after exec through 600");
+    random_devices_through_any_descriptor_and_call =>
+        Case::c("descriptors").arg("random").says("after exec");
     a_thread_that_spins_is_preempted => Case::c("spin");
     own_handler_for_sigsys => Case::c("sigsys").code(159).says("seen 2").says("handler kept 1");
     closing_every_descriptor => Case::c("closes_all").says("done");
@@ -51,6 +61,16 @@ guests! {
     an_ld_preload_of_the_user_stays => Case::c("environment")
         .env("LD_PRELOAD", "libutil.so.1")
         .says("LD_PRELOAD=libutil.so.1");
+}
+
+/// However a random device is read, and over fork and exec.
+#[test]
+fn one_seed_gives_the_same_random_bytes() {
+    let case = Case::c("descriptors").arg("random").record_with(["--seed", "7"]);
+    let [one, two] = [(); 2].map(|()| case.record().unwrap_or_else(|e| panic!("{e}")));
+    assert_eq!(one.output.stdout, two.output.stdout);
+    let other = Case::c("descriptors").arg("random").record_with(["--seed", "8"]).record();
+    assert_ne!(one.output.stdout, other.unwrap_or_else(|e| panic!("{e}")).output.stdout);
 }
 
 /// Hundreds of calls, each with a hash of the memory that the kernel wrote.

@@ -1,7 +1,7 @@
 //! The shim's view of the mapped arena.
 #![allow(unsafe_code, reason = "typed access to the shared mapping")]
 
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use log_format::arena::{self, ArenaHeader, ProcEntry, SlotHeader, Socket, socket_state};
 
@@ -94,6 +94,13 @@ pub fn reserve_socket() -> Option<&'static Socket> {
                 .compare_exchange(FREE, RESERVED, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     })
+}
+
+/// Words about descriptors that are handed over at an exec.
+pub fn handed() -> &'static [AtomicU64] {
+    let at = (arena::BASE + arena::HANDED_AT as u64) as *const AtomicU64;
+    // SAFETY: as for `header`: HANDED_COUNT of them stand there.
+    unsafe { core::slice::from_raw_parts(at, arena::HANDED_COUNT) }
 }
 
 /// The output ring.

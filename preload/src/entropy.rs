@@ -2,11 +2,13 @@
 
 use core::sync::atomic::Ordering;
 
+use log_format::table::Memory;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use crate::arena;
 use crate::process::Process;
+use crate::sys::Guest;
 
 /// A thread's stream of random bytes.
 pub type Rng = Option<ChaCha20Rng>;
@@ -38,18 +40,53 @@ pub fn fill(rng: &mut Rng, into: &mut [u8]) {
     }
 }
 
-/// Writes `len` random bytes to the guest's memory; false if it is not writable.
-pub fn fill_guest(rng: &mut Rng, addr: u64, len: u64) -> bool {
+/// What a call gets that the seed answers, in both modes: getrandom, and reads of random devices.
+/// Its result.
+pub fn answer(rng: &mut Rng, nr: u64, args: &[u64; 6]) -> i64 {
+    // The kernel gives at most this much at once.
+    const RANDOM_MAX: u64 = 33_554_431;
+    const IOV_MAX: u64 = 1024;
+    let mut left = RANDOM_MAX;
+    let (mut done, mut fault) = (0, false);
+    let mut part = |at: Option<u64>, len: Option<u64>| {
+        let (Some(at), Some(len)) = (at, len) else { return false };
+        let wanted = len.min(left);
+        let given = fill_guest(rng, at, wanted);
+        left -= given;
+        done += given;
+        given == wanted
+    };
+    match nr as i64 {
+        libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 => {
+            if args[2] > IOV_MAX {
+                return -i64::from(libc::EINVAL);
+            }
+            for i in 0..args[2] {
+                let at = args[1].wrapping_add(i * 16);
+                if !part(Guest.u64(at), Guest.u64(at.wrapping_add(8))) {
+                    fault = true;
+                    break;
+                }
+            }
+        }
+        libc::SYS_getrandom => fault = !part(Some(args[0]), Some(args[1])),
+        _ => fault = !part(Some(args[1]), Some(args[2])),
+    }
+    if fault && done == 0 { -i64::from(libc::EFAULT) } else { done as i64 }
+}
+
+/// Writes `len` random bytes to the guest's memory; how many could be written.
+fn fill_guest(rng: &mut Rng, addr: u64, len: u64) -> u64 {
     let mut done = 0;
     let mut block = [0u8; 256];
     while done < len {
         let n = (len - done).min(block.len() as u64) as usize;
-        let Some(part) = block.get_mut(..n) else { return false };
+        let Some(part) = block.get_mut(..n) else { break };
         fill(rng, part);
         if !crate::sys::write_guest(addr + done, part) {
-            return false;
+            break;
         }
         done += n as u64;
     }
-    true
+    done
 }

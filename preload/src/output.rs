@@ -112,14 +112,3 @@ fn is_taken_at_once(fd: u64, len: u64) -> bool {
     };
     kind == libc::S_IFREG || kind != libc::S_IFCHR && len <= PIPE_BUF
 }
-
-/// True for a call that moves bytes inside the kernel to the session's output.
-pub fn transfers_to(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
-    let fd = match nr as i64 {
-        libc::SYS_sendfile => args[0],
-        libc::SYS_splice | libc::SYS_copy_file_range => args[2],
-        libc::SYS_tee => args[1],
-        _ => return false,
-    };
-    matches!(t.process().fds.get(fd), What::Stdout | What::Stderr)
-}

@@ -19,12 +19,12 @@ pub type Extra<'a> = (u8, &'a [u8]);
 pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let p = t.process();
     let nr = u64::from(row.nr);
-    if let Some(len) = seeded_read(t, nr, args) {
-        let ret = if entropy::fill_guest(&mut t.rng, args[1], len) { len as i64 } else { -14 };
+    if is_seeded_read(t, nr, args) {
+        let ret = entropy::answer(&mut t.rng, nr, args);
         log(t, Kind::Call, flag::SEEDED, row, args, ret, &[]);
         return ret;
     }
-    if output::transfers_to(t, nr, args) {
+    if transfers_unseen(t, nr, args) {
         // The bytes would never pass through the guest's memory; EINVAL makes it copy them.
         let ret = -i64::from(libc::EINVAL);
         log(t, Kind::Call, 0, row, args, ret, &[]);
@@ -127,15 +127,19 @@ fn messages_that_fit(addr: u64, count: u64) -> u64 {
     count
 }
 
-/// Length of a read from a random device that the seed answers.
-fn seeded_read(t: &Thread, nr: u64, args: &[u64; 6]) -> Option<u64> {
+/// Whether a descriptor is of a random device, and the seed answers its reads.
+fn is_seeded(t: &Thread, fd: u64) -> bool {
     let p = t.process();
-    let seeded = nr == libc::SYS_read as u64
-        && p.fds.get(args[0]) == What::Random
-        && !p.option(log_format::arena::option::ENTROPY_OS);
-    // The kernel gives at most this much from a random device in one read.
-    const RANDOM_READ_MAX: u64 = 33_554_431;
-    seeded.then_some(args[2].min(RANDOM_READ_MAX))
+    p.fds.get(fd) == What::Random && !p.option(log_format::arena::option::ENTROPY_OS)
+}
+
+/// Whether the seed answers a read.
+fn is_seeded_read(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
+    let reads = matches!(
+        nr as i64,
+        libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2
+    );
+    reads && is_seeded(t, args[0])
 }
 
 /// Whether a call's record says when it completed.
@@ -143,6 +147,18 @@ fn is_timed(t: &Thread, row: &Row, args: &[u64; 6], ret: i64) -> bool {
     let fd = row.timed_fd().and_then(|i| args.get(i));
     // What would block has moved nothing.
     ret != -i64::from(libc::EAGAIN) && fd.is_some_and(|fd| t.process().fds.get(*fd) != What::File)
+}
+
+/// True for a call that moves bytes inside the kernel to the session's output, or from a random
+/// device that the seed stands for.
+fn transfers_unseen(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
+    let (from, to) = match nr as i64 {
+        libc::SYS_sendfile => (args[1], args[0]),
+        libc::SYS_splice | libc::SYS_copy_file_range => (args[0], args[2]),
+        libc::SYS_tee => (args[0], args[1]),
+        _ => return false,
+    };
+    matches!(t.process().fds.get(to), What::Stdout | What::Stderr) || is_seeded(t, from)
 }
 
 /// Appends the record of a call, or of one that gives up the token.

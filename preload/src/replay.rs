@@ -238,10 +238,8 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
         let cursor = &mut t.process().cursor;
         cursor.skip(len.next_multiple_of(8) - len);
     }
-    if header.flags & flag::SEEDED != 0 && ret > 0 {
-        // getrandom(buf, ...) and read(fd, buf, ...) of a random device.
-        let to = if row.nr == libc::SYS_read as u16 { args[1] } else { args[0] };
-        entropy::fill_guest(&mut t.rng, to, ret as u64);
+    if header.flags & flag::SEEDED != 0 {
+        entropy::answer(&mut t.rng, row.nr.into(), args);
     }
     if let Some((number, which)) = extras.output {
         let recorded = t.scratch.get(..recorded_bytes).unwrap_or_default();

@@ -170,7 +170,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             steps: entry.steps.load(Ordering::Relaxed).into(),
             writer: Writer::new(env.proc),
             cursor: Cursor::new(env.proc),
-            fds: Fds::from_entry(entry, |fd| sys!(libc::SYS_fcntl, fd, libc::F_GETFD) >= 0),
+            fds: Fds::take_over(process, env.proc),
             last_mapped: files::Identified::NONE,
             attached: [(0, 0); calls::sysv::ATTACHED_MAX],
             name_server: calls::network::Inet::NONE,

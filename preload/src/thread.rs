@@ -13,7 +13,7 @@ use crate::sys::sys;
 /// Start of the shim's own memory: behind the arena, at the same place in both modes.
 pub const REGION: u64 = log_format::arena::BASE + 0x8000_0000;
 /// Bytes of one block (a thread's state, or a process's).
-const BLOCK_BYTES: u64 = 256 * 1024;
+pub const BLOCK_BYTES: u64 = 256 * 1024;
 /// Most blocks.
 const BLOCKS: usize = 32768;
 /// Blocks that are mapped at once, when those before are in use.

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use log_format::arena::{
-    self, ARENA_BYTES, ArenaHeader, MARKS_MAX, OUTPUT_AT, OUTPUT_BYTES, PROC_COUNT, PROCS_AT,
-    ProcEntry, SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SOCKET_COUNT, SOCKETS_AT, SlotHeader, Socket,
+    self, ARENA_BYTES, ArenaHeader, HANDED_AT, HANDED_COUNT, MARKS_MAX, OUTPUT_AT, OUTPUT_BYTES,
+    PROC_COUNT, PROCS_AT, ProcEntry, SLOT_BYTES, SLOT_COUNT, SLOTS_AT, SOCKET_COUNT, SOCKETS_AT,
+    SlotHeader, Socket,
 };
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
@@ -179,7 +180,8 @@ impl ArenaMap {
     }
 
     /// Reserves disk space for the header and for what this mode writes: a replay the ring for
-    /// its output, a recording the sockets whose other end is the host.
+    /// its output, a recording the sockets whose other end is the host, and room for
+    /// descriptors that are handed over.
     ///
     /// # Errors
     /// The system's: a full disk.
@@ -187,7 +189,10 @@ impl ArenaMap {
         self.fallocate(0, PROCS_AT)?;
         match replay {
             true => self.fallocate(OUTPUT_AT, OUTPUT_BYTES),
-            false => self.fallocate(SOCKETS_AT, SOCKET_COUNT * size_of::<Socket>()),
+            false => {
+                self.fallocate(SOCKETS_AT, SOCKET_COUNT * size_of::<Socket>())?;
+                self.fallocate(HANDED_AT, HANDED_COUNT * size_of::<u64>())
+            }
         }
     }
 

@@ -1,8 +1,11 @@
 //! The arena: the file that the host creates and every guest process maps at [`BASE`].
 //!
 //! ```text
-//! 0        PROCS_AT        SLOTS_AT         SOCKETS_AT   OUTPUT_AT     DATA_AT
-//! | header | ProcEntry * n | SlotHeader * n | Socket * n | output ring | slot data ... | marks |
+//! 0        PROCS_AT        SLOTS_AT         SOCKETS_AT   OUTPUT_AT     HANDED_AT  DATA_AT
+//! | header | ProcEntry * n | SlotHeader * n | Socket * n | output ring | u64 * n | slot data ...
+//!
+//!   MARKS_AT
+//! | marks |
 //! ```
 //!
 //! The file is sparse. Only slots whose bytes the host has allocated with `fallocate` are ever
@@ -39,8 +42,13 @@ pub const SOCKET_COUNT: usize = 2048;
 pub const SOCKETS_AT: usize = SLOTS_AT + SLOT_COUNT * size_of::<SlotHeader>();
 /// Offset of the output ring.
 pub const OUTPUT_AT: usize = SOCKETS_AT + SOCKET_COUNT * size_of::<Socket>();
+/// Descriptors that images hand over to those that they execute, at most: see [`handed`].
+pub const HANDED_COUNT: usize = 4096;
+/// Offset of the descriptors that are handed over.
+pub const HANDED_AT: usize = OUTPUT_AT + OUTPUT_BYTES;
 /// Offset of the first slot's data.
-pub const DATA_AT: usize = (OUTPUT_AT + OUTPUT_BYTES).next_multiple_of(SLOT_BYTES);
+pub const DATA_AT: usize =
+    (HANDED_AT + HANDED_COUNT * size_of::<u64>()).next_multiple_of(SLOT_BYTES);
 /// Offset of the marks of placeholders in fed slots, see [`marks_offset`].
 pub const MARKS_AT: usize = DATA_AT + SLOT_COUNT * SLOT_BYTES;
 /// Most marks of one slot.
@@ -378,6 +386,21 @@ pub mod proc_state {
     pub const OPAQUE: u32 = 4;
 }
 
+/// A word about a descriptor that is handed over at an exec, where [`ProcEntry::std_fds`] has no
+/// room for it: index of the process entry + 1 in the upper 24 bits, what it is in the next 8, its
+/// number in the lower 32. 0: unused.
+pub mod handed {
+    /// The word for a descriptor.
+    pub const fn word(proc: u32, what: u8, fd: u32) -> u64 {
+        (proc as u64 + 1) << 40 | (what as u64) << 32 | fd as u64
+    }
+
+    /// What a word says of the process entry `proc`: what the descriptor is, and its number.
+    pub const fn read(word: u64, proc: u32) -> Option<(u8, u32)> {
+        if word >> 40 == proc as u64 + 1 { Some(((word >> 32) as u8, word as u32)) } else { None }
+    }
+}
+
 /// Feed slots that can be queued for one replaying process.
 pub const FEED_LEN: usize = 4;
 
@@ -425,8 +448,8 @@ pub struct ProcEntry {
     pub dropped: AtomicU64,
     /// 1 during an exec of a process that holds the shared token: the new image gives it up.
     pub holds_shared: AtomicU32,
-    /// Padding.
-    pub pad: AtomicU32,
+    /// Descriptors that are handed over by [`handed`].
+    pub handed: AtomicU32,
 }
 
 /// States of a slot.

@@ -1,8 +1,10 @@
 //! Follows what the descriptors are that rr-run must know.
 
-use crate::fds::What;
+use crate::fds::{What, is_random};
+use crate::record;
 use crate::sys::Guest;
 use crate::thread::Thread;
+use log_format::record::note;
 use log_format::table::Memory;
 
 /// After a call has succeeded while recording: what its descriptors are now.
@@ -15,13 +17,13 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
     match nr as i64 {
         libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => {
             let what = fds.get(args[0]);
-            fds.set(new, what);
+            follow(t, new, what);
         }
         libc::SYS_fcntl if matches!(args[1] as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
             let what = fds.get(args[0]);
-            fds.set(new, what);
+            follow(t, new, what);
         }
-        libc::SYS_close => fds.set(args[0], What::Other),
+        libc::SYS_close => follow(t, args[0], What::Other),
         libc::SYS_close_range => {
             const CLOSE_RANGE_CLOEXEC: u64 = 4;
             if args[2] & CLOSE_RANGE_CLOEXEC == 0 {
@@ -32,20 +34,21 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
             let path = if nr == libc::SYS_open as u64 { args[0] } else { args[1] };
             let what = standard(path).map(|fd| fds.get(fd));
             let standard = what.filter(|what| matches!(what, What::Stdout | What::Stderr));
-            let other = if is_random(path) { What::Random } else { What::File };
-            fds.set(new, standard.unwrap_or(other));
+            let random = named_random(path) && is_random(new);
+            let other = if random { What::Random } else { What::File };
+            follow(t, new, standard.unwrap_or(other));
         }
         libc::SYS_socket
         | libc::SYS_accept
         | libc::SYS_accept4
         | libc::SYS_epoll_create1
         | libc::SYS_eventfd2
-        | libc::SYS_memfd_create => fds.set(new, What::Other),
+        | libc::SYS_memfd_create => follow(t, new, What::Other),
         libc::SYS_pipe | libc::SYS_pipe2 | libc::SYS_socketpair => {
             let at = if nr == libc::SYS_socketpair as u64 { args[3] } else { args[0] };
             for i in 0..2 {
                 if let Some(fd) = Guest.u32(at + i * 4) {
-                    t.process().fds.set(fd.into(), What::Other);
+                    follow(t, fd.into(), What::Other);
                 }
             }
         }
@@ -53,8 +56,21 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
     }
 }
 
-fn is_random(path: u64) -> bool {
-    is(path, b"/dev/urandom\0") || is(path, b"/dev/random\0")
+/// Notes what a descriptor is now; the log says where that can't be followed and matters.
+fn follow(t: &mut Thread, fd: u64, what: What) {
+    if !t.process().fds.set(fd, what) && what != What::File {
+        record::note(t, note::UNSUPPORTED, b"a descriptor of a number that is not followed");
+    }
+}
+
+/// Quick, for every open passes here.
+fn named_random(path: u64) -> bool {
+    const PATH_MAX: u32 = 4096;
+    const NAME: &[u8] = b"random";
+    let len = u64::from(Guest.string_len(path, PATH_MAX).unwrap_or(0));
+    let mut end = [0; NAME.len()];
+    len.checked_sub(NAME.len() as u64).is_some_and(|at| Guest.read(path + at, &mut end))
+        && end == NAME
 }
 
 /// The descriptor that a name stands for: what is written to it goes to the session's output.

@@ -11,7 +11,7 @@ use super::time;
 use crate::files::{self, Target};
 use crate::sys::{Guest, sys};
 use crate::thread::{self, Thread};
-use crate::{arena, policy, record, replay};
+use crate::{arena, fds, policy, record, replay};
 
 /// Paths, argument and environment pointers of one exec.
 struct Plan {
@@ -61,7 +61,9 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         record::note(t, note::OPAQUE, reason);
         entry.state.store(proc_state::OPAQUE, Ordering::Release);
     }
-    t.process().fds.to_entry(entry);
+    if !t.process().fds.hand_over(t.process().index) {
+        record::note(t, note::UNSUPPORTED, b"more descriptors than an exec hands over");
+    }
     entry.generation.fetch_add(1, Ordering::Relaxed);
     entry.holds_shared.store(t.process().has_shared.into(), Ordering::Release);
     let name_len = name_len(&plan);
@@ -75,6 +77,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     entry.generation.fetch_sub(1, Ordering::Relaxed);
     entry.holds_shared.store(0, Ordering::Release);
+    fds::take_back(t.process().index);
     entry.state.store(proc_state::LIVE, Ordering::Release);
     record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
     ret

@@ -12,7 +12,7 @@ use crate::process::{Ordinals, Process};
 use crate::sys::{Guest, futex_wait, sys, write_guest_u32};
 use crate::thread::{self, Thread, XSAVE_BYTES};
 use crate::writer::Writer;
-use crate::{arena, entropy, record, replay, signals, start, token};
+use crate::{arena, entropy, fds, record, replay, signals, start, token};
 
 const CLONE_VM: u64 = libc::CLONE_VM as u64;
 const CLONE_VFORK: u64 = libc::CLONE_VFORK as u64;
@@ -327,6 +327,7 @@ fn make_sharing_process(
         (*process).index = index;
         (*process).sharing.store(false, Ordering::Relaxed);
         (*process).has_shared = false;
+        (*process).fds = t.process().fds.copy(process);
         &mut *child
     };
     prepare(t, c, wanted);
@@ -375,13 +376,7 @@ const TOO_MANY_PROCESSES: &[u8] = b"more processes at once than rr-run follows (
 
 /// There is no room for another thread or process: the call fails as it does at a limit of the
 /// system's, and the log says that the limit is rr-run's.
-fn none_left(
-    t: &mut Thread,
-    row: &Row,
-    args: &[u64; 6],
-    recorded: Option<i64>,
-    why: &[u8],
-) -> i64 {
+fn none_left(t: &mut Thread, row: &Row, args: &[u64; 6], recorded: Option<i64>, why: &[u8]) -> i64 {
     let ret = -i64::from(libc::EAGAIN);
     if recorded.is_none() {
         record::note(t, note::UNSUPPORTED, why);
@@ -401,7 +396,8 @@ fn reserve(t: &mut Thread) -> Option<(u32, u64)> {
     entry.parent_key.store(parent.key.load(Ordering::Relaxed), Ordering::Relaxed);
     entry.ordinal.store(ordinal, Ordering::Relaxed);
     entry.key.store(key, Ordering::Release);
-    t.process().fds.to_entry(entry);
+    // Of a process that had this entry before and was killed during an exec.
+    fds::take_back(index);
     Some((index, key))
 }
 
