@@ -3,9 +3,12 @@
 pub mod divergence;
 pub mod files;
 pub mod gdb;
+mod judge;
 mod loader;
 pub mod stack;
+mod standstill;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +23,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use divergence::{Report, What};
+use judge::{Judge, Wrong};
+use standstill::Standstill;
 
 use crate::error::{Error, Result};
 use crate::launch::spawn::{Recorded, Signals, Spawn, raise_file_limit, spawn, turn_aslr_off};
@@ -29,7 +34,7 @@ use crate::log::map::{ArenaMap, ring, wait};
 use crate::log::output::Output;
 use crate::log::table::Table;
 use crate::policy::Policy;
-use crate::record::{exit_code, ring_at_end, scratch_dir};
+use crate::record::{ring_at_end, scratch_dir};
 use crate::redact::marks::Marks;
 use crate::session::manifest::{Entropy, Manifest, Time, unhex};
 use crate::session::{self, Session, Status, facts};
@@ -73,6 +78,8 @@ pub fn replay(session: &Session, replaying: &Replaying) -> Result<u8> {
         Ok(End::Interrupted(signal)) => Ok(128 + signal as u8),
         // While its processes still live: their stacks are part of the report.
         Ok(End::Diverged) => run.diverged(),
+        Ok(End::Wrong(wrong)) => Err(run.wrong(What::End, wrong)),
+        Ok(End::Standstill) => run.standstill(),
         Err(e) => Err(e),
     };
     run.kill_all();
@@ -85,6 +92,10 @@ enum End {
     /// By a signal to the host.
     Interrupted(i32),
     Diverged,
+    /// A process ended otherwise than recorded.
+    Wrong(Wrong),
+    /// No process goes on.
+    Standstill,
 }
 
 struct Run<'a> {
@@ -98,6 +109,9 @@ struct Run<'a> {
     /// The root guest, or gdb.
     root: Pid,
     root_status: Option<i32>,
+    /// Wait statuses by pid, of the root and of orphans that the host has adopted.
+    statuses: HashMap<i32, i32>,
+    judge: Judge<'a>,
     /// A divergence was shown, and gdb still runs.
     told: bool,
     progress: Progress,
@@ -188,6 +202,8 @@ impl<'a> Run<'a> {
             signals,
             root,
             root_status: None,
+            statuses: HashMap::new(),
+            judge: Judge::new(manifest),
             told: false,
             progress: Progress::new(manifest.processes.first().map_or(0, |p| p.events)),
             _scratch: scratch,
@@ -197,22 +213,19 @@ impl<'a> Run<'a> {
     /// Serves the guests until all have ended.
     fn follow(&mut self) -> Result<End> {
         let mut root_ended: Option<Instant> = None;
+        let mut standstill = Standstill::new();
         let arena = self.arena.clone();
+        let under_gdb = self.replaying.gdb.is_some();
         let header = arena.header();
         loop {
             let seen = header.doorbell.load(Ordering::Acquire);
             self.reap();
             self.table.update(&arena);
-            let gone: Vec<usize> =
-                self.table.guests().filter(|(_, g)| g.gone).map(|(i, _)| i).collect();
-            for index in gone.into_iter().filter(|i| *i != 0) {
-                self.feed.remove(index);
-                self.table.remove(&arena, index);
-            }
+            let wrong = self.take_ended();
             self.feed.round()?;
             self.output.round();
             if header.divergence.state.load(Ordering::Acquire) == 2 && !self.told {
-                if self.replaying.gdb.is_none() {
+                if !under_gdb {
                     return Ok(End::Diverged);
                 }
                 // The guest stands where it differs; gdb can look at it.
@@ -222,6 +235,12 @@ impl<'a> Run<'a> {
             if let Some(signal) = self.signals.got() {
                 return Ok(End::Interrupted(signal));
             }
+            if let Some(wrong) = wrong.filter(|_| !under_gdb) {
+                return Ok(End::Wrong(wrong));
+            }
+            if !under_gdb && standstill.look(&arena, &self.table) {
+                return Ok(End::Standstill);
+            }
             if self.root_status.is_some() {
                 let since = root_ended.get_or_insert_with(Instant::now).elapsed();
                 let unborn = arena
@@ -229,9 +248,8 @@ impl<'a> Run<'a> {
                     .iter()
                     .skip(1)
                     .any(|e| e.state.load(Ordering::Acquire) == proc_state::RESERVED);
-                let gdb_ended = self.replaying.gdb.is_some();
                 let all_ended = self.table.running().next().is_none();
-                if gdb_ended || all_ended && (!unborn || since > BIRTH) {
+                if under_gdb || all_ended && (!unborn || since > BIRTH) {
                     return Ok(End::Finished);
                 }
             }
@@ -242,6 +260,25 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Frees the entries of processes that are gone; one that ended otherwise than recorded.
+    fn take_ended(&mut self) -> Option<Wrong> {
+        let arena = self.arena.clone();
+        let gone = self.table.guests().filter(|(_, guest)| guest.gone);
+        let gone: Vec<_> = gone.map(|(index, guest)| (index, guest.pid)).collect();
+        let mut wrong = None;
+        for (index, pid) in gone {
+            let Some(entry) = arena.procs().get(index) else { continue };
+            let status = self.statuses.get(&pid).copied();
+            let status = status.or_else(|| judge::status_of_zombie(pid));
+            wrong = wrong.or(self.judge.end_of(entry, status));
+            if index != 0 {
+                self.feed.remove(index);
+                self.table.remove(&arena, index);
+            }
+        }
+        wrong
+    }
+
     fn reap(&mut self) {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             let ended = match status {
@@ -250,6 +287,7 @@ impl<'a> Run<'a> {
                 WaitStatus::StillAlive => return,
                 _ => continue,
             };
+            self.statuses.insert(ended.0.as_raw(), ended.1);
             if ended.0 == self.root {
                 self.root_status = Some(ended.1);
             }
@@ -266,46 +304,74 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Compares how the root ended with how it did while recording.
-    fn check_end(&self) -> Result<u8> {
-        let manifest = self.session.manifest();
-        let code = manifest.exit_code.unwrap_or_default();
-        let Some(root) = manifest.processes.iter().find(|p| p.key == ROOT_KEY) else {
-            return Ok(code);
-        };
-        let entry = self.arena.procs().first();
-        let step = entry.map_or(0, |e| e.steps.load(Ordering::Acquire));
-        let state = entry.map_or(0, |e| e.state.load(Ordering::Acquire));
-        if state == proc_state::RESERVED {
+    /// Compares how the processes ended with how they did while recording; the recorded code.
+    fn check_end(&mut self) -> Result<u8> {
+        let arena = self.arena.clone();
+        let root = arena.procs().first();
+        if root.is_some_and(|root| root.state.load(Ordering::Acquire) == proc_state::RESERVED) {
             return Err(Error::Machine {
                 doing: format!("replay '{}'", self.session.name()),
                 reason: "the program ran without loading the shim".into(),
             });
         }
-        // A program that a signal ended ends quietly on replay: what counts is what the shim says.
-        let status = match entry.filter(|_| state == proc_state::EXITED) {
-            Some(entry) => entry.status.load(Ordering::Acquire) as i32,
-            None => self.root_status.unwrap_or_default(),
-        };
-        let expected = root.wait_status.filter(|_| root.complete);
-        let same_end = expected.is_none_or(|e| exit_code(e) == exit_code(status));
-        if same_end && (!root.complete || step == root.events) {
-            if let Status::CutShort { reason } = &manifest.status {
-                eprintln!("rr-run: the recording ends here: {reason}");
+        // Those that have said how they end need not be gone yet.
+        let ended: Vec<_> = self.table.guests().map(|(index, guest)| (index, guest.pid)).collect();
+        for (index, pid) in ended {
+            let status = self.statuses.get(&pid).copied();
+            if let Some(entry) = arena.procs().get(index)
+                && let Some(wrong) = self.judge.end_of(entry, status)
+            {
+                return Err(self.wrong(What::End, wrong));
             }
-            return Ok(code);
         }
-        let was = |status: i32| match status & 0x7f {
-            0 => format!("exit code {}", status >> 8),
-            signal => format!("signal {signal}"),
-        };
-        let actual = was(status);
-        let actual = format!(
-            "{actual} after step {step}; recorded: {} after step {}",
-            expected.map_or_else(|| "no status".into(), was),
-            root.events,
-        );
-        Err(self.tell(&Report::of_end(self.session, step, actual)))
+        if let Some(wrong) = self.judge.end_of_all(arena.header()) {
+            return Err(self.wrong(What::End, wrong));
+        }
+        Ok(self.recorded_end())
+    }
+
+    /// The end of a replay that is as recorded: its exit code.
+    fn recorded_end(&self) -> u8 {
+        let manifest = self.session.manifest();
+        if let Status::CutShort { reason } = &manifest.status {
+            eprintln!("rr-run: the recording ends here: {reason}");
+        }
+        manifest.exit_code.unwrap_or_default()
+    }
+
+    /// What to say where no process goes on: a recording that was cut short has not all that the
+    /// others wait for.
+    fn standstill(&self) -> Result<u8> {
+        if matches!(self.session.manifest().status, Status::CutShort { .. }) {
+            return Ok(self.recorded_end());
+        }
+        let waiting = standstill::waiting(&self.arena, &self.table, |key| self.id_of(key));
+        let mut running: Vec<_> = self.table.guests().filter(|(_, guest)| guest.runs()).collect();
+        running.sort_unstable_by_key(|(index, _)| *index);
+        let (key, step) = running.first().map_or((ROOT_KEY, 0), |(index, guest)| {
+            let entry = self.arena.procs().get(*index);
+            (guest.key, entry.map_or(0, |entry| entry.steps.load(Ordering::Acquire)))
+        });
+        let actual = format!("all processes wait: {waiting}");
+        Err(self.wrong(What::Standstill, Wrong { key, step, actual, failed: false }))
+    }
+
+    fn id_of(&self, key: u64) -> String {
+        let process = self.session.manifest().processes.iter().find(|p| p.key == key);
+        process.map_or_else(|| format!("{key:016x}"), |p| p.id.clone())
+    }
+
+    /// Shows a report of an end that was not recorded.
+    fn wrong(&self, what: What, wrong: Wrong) -> Error {
+        let Wrong { key, step, actual, failed } = wrong;
+        if failed {
+            let (id, name) = (self.id_of(key), self.session.name());
+            return Error::Machine {
+                doing: format!("replay process {id} of '{name}'"),
+                reason: format!("the shim failed in it after step {step}, as said above"),
+            };
+        }
+        self.tell(&Report::of_end(self.session, key, what, step, actual))
     }
 
     /// Shows the report of what the shim has told; its error, or the code of a `--until`.

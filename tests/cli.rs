@@ -3,6 +3,7 @@
 mod bad;
 mod commands;
 mod damage;
+mod ends;
 mod hermetic;
 mod kills;
 mod libraries;

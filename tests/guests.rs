@@ -162,6 +162,14 @@ fn a_program_of_another_user() {
     Case::bash(script).says("65534").check();
 }
 
+/// Its log ends before the loop, where the replay has to end it.
+#[test]
+fn a_child_that_is_killed_while_it_computes() {
+    let script = "python3 -c 'print(1, flush=True)\nwhile True: pass' & sleep 0.5; \
+                  kill -9 $!; wait $!; echo code $?";
+    Case::bash(script).says("code 137").check();
+}
+
 /// What it writes to its parent is in the parent's log; what it writes elsewhere is not.
 #[test]
 fn a_static_child_is_opaque() {

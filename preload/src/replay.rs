@@ -132,6 +132,11 @@ pub fn next_kind(t: &mut Thread) -> Option<(Kind, u16, u8)> {
     }
 }
 
+/// True if nothing follows in this process's log.
+pub fn at_end(t: &mut Thread) -> bool {
+    t.process().cursor.peek().is_none()
+}
+
 /// The recorded process was killed here, or executed something that was not intercepted.
 pub fn end_of_log(t: &mut Thread) -> ! {
     token::abandon(t.process());

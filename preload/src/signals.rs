@@ -379,6 +379,10 @@ fn replay_boundary(t: &mut Thread) {
             _ => return,
         }
     }
+    if replay::at_end(t) {
+        // It was killed before its next call, and might compute for ever.
+        replay::end_of_log(t);
+    }
 }
 
 fn deliver(t: &mut Thread, sig: i32, info: &[u8; INFO_BYTES]) {

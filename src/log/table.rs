@@ -29,6 +29,13 @@ pub struct Guest {
     pidfd: Option<OwnedFd>,
 }
 
+impl Guest {
+    /// Whether it runs and is still recorded or replayed.
+    pub fn runs(&self) -> bool {
+        self.state == proc_state::LIVE && !self.gone
+    }
+}
+
 /// Follows the process entries of an arena.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -110,7 +117,7 @@ impl Table {
 
     /// Guests that run and are still recorded or replayed.
     pub fn running(&self) -> impl Iterator<Item = &Guest> {
-        self.guests.values().filter(|g| g.state == proc_state::LIVE && !g.gone)
+        self.guests.values().filter(|g| g.runs())
     }
 
     /// Forgets a guest and frees its entry for another process.

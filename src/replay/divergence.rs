@@ -60,6 +60,8 @@ pub enum What {
     Until,
     /// The guest ended otherwise, or earlier, than recorded.
     End,
+    /// No process goes on, and some have not ended.
+    Standstill,
 }
 
 impl What {
@@ -190,10 +192,10 @@ impl Report {
         report
     }
 
-    /// A report of a root process that ended otherwise than recorded.
-    pub fn of_end(session: &Session, step: u64, actual: String) -> Report {
-        let mut report = Report::empty(session, ROOT_KEY, What::End, step);
-        let _ = report.read_log(session, ROOT_KEY, &mut None);
+    /// A report of a process that ended otherwise than recorded, or that does not end.
+    pub fn of_end(session: &Session, key: u64, what: What, step: u64, actual: String) -> Report {
+        let mut report = Report::empty(session, key, what, step);
+        let _ = report.read_log(session, key, &mut None);
         report.actual = actual;
         report.find_causes(session, None);
         report
@@ -398,7 +400,9 @@ fn causes(what: What, record: Option<&Record<'_>>) -> Vec<&'static str> {
     const SPIN: &str = "a thread that was preempted while it computed (`rr-run show` has preempt \
                         events)";
     let mut causes = match what {
-        What::Call | What::PastEnd | What::End => vec![RACE, RANDOM, CHANGED, SPIN],
+        What::Call | What::PastEnd | What::End | What::Standstill => {
+            vec![RACE, RANDOM, CHANGED, SPIN]
+        }
         What::Argument => vec![RACE, ADDRESSES, RANDOM],
         What::Buffer => vec![RANDOM, ADDRESSES, RACE],
         What::Result => vec!["address space randomisation was on in one of the runs", CHANGED],

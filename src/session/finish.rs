@@ -141,6 +141,9 @@ fn argv(
 
 fn counts(drained: &BTreeMap<u64, Drained>) -> Counts {
     let mut counts = Counts::default();
+    // They are numbered over all processes.
+    let numbers = drained.values().flat_map(|d| [d.scan.last_output, d.hole]).flatten();
+    counts.output_writes = Some(numbers.max().map_or(0, |last| last + 1));
     for d in drained.values() {
         counts.events += d.scan.events;
         counts.bytes += d.writer.bytes;

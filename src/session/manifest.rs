@@ -351,6 +351,10 @@ pub struct Counts {
     pub notes: BTreeMap<String, u64>,
     /// Records dropped because recording had stopped.
     pub dropped: u64,
+    /// Writes to stdout and stderr, those that were begun and never logged included; not known
+    /// of sessions that older versions have recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_writes: Option<u64>,
 }
 
 impl Manifest {

@@ -28,6 +28,7 @@ fn headline(what: What) -> &'static str {
         What::Process => "a process that was not recorded",
         What::Until => "stopped as asked",
         What::End => "another end than recorded",
+        What::Standstill => "no process goes on",
     }
 }
 
