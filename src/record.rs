@@ -144,6 +144,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     // Without secrets.
     let shown = session::read_manifest(&dir)?;
     let followers = recording.telemetry.followers(&shown)?;
+    session::sweep::sweep(Path::new(session::MEMORY));
     let arena_path = arena_file(&dir)?;
     redactor.stash(&arena_path);
     let kept_dir = store.kept_dir();

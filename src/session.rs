@@ -21,6 +21,7 @@ mod recover;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod store;
+pub(crate) mod sweep;
 pub mod verify;
 
 use std::fmt;
@@ -59,14 +60,19 @@ pub(crate) fn remove_arena(dir: &Path) {
         name && target.parent() == Some(Path::new(MEMORY))
     };
     if let Some(target) = fs::read_link(&path).ok().filter(ours) {
-        let mut socket = target.clone().into_os_string();
-        socket.push(crate::intercept::SOCKET_ENDING);
-        let _ = fs::remove_file(socket);
-        let _ = fs::remove_file(redact::stash_of(&target));
-        let _ = fs::remove_file(target);
+        remove_arena_file(&target);
     }
-    let _ = fs::remove_file(redact::stash_of(&path));
-    let _ = fs::remove_file(&path);
+    remove_arena_file(&path);
+}
+
+/// Removes an arena with what stands beside it: the secrets of its recording, and the socket where
+/// connections are taken over.
+fn remove_arena_file(arena: &Path) {
+    let mut socket = arena.as_os_str().to_owned();
+    socket.push(crate::intercept::SOCKET_ENDING);
+    let _ = fs::remove_file(socket);
+    let _ = fs::remove_file(redact::stash_of(arena));
+    let _ = fs::remove_file(arena);
 }
 
 /// Largest manifest that is read, bytes.
@@ -249,5 +255,9 @@ pub fn remove(dir: &Path) -> Result<()> {
     };
     // The manifest goes first: what is left after a crash is no session any more.
     fs::remove_file(dir.join(MANIFEST)).map_err(Error::file("remove", dir))?;
+    if let Ok(arena) = ArenaMap::open(&dir.join(ARENA)) {
+        sweep::let_go(&arena);
+    }
+    remove_arena(dir);
     fs::remove_dir_all(dir).map_err(Error::file("remove", dir))
 }

@@ -6,6 +6,7 @@ mod damage;
 mod ends;
 mod hermetic;
 mod kills;
+mod leftovers;
 mod libraries;
 mod unusable;
 

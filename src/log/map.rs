@@ -1,8 +1,10 @@
 //! The arena in the host's memory: the only place where the host touches shared memory.
 #![expect(unsafe_code, reason = "memory shared with other processes can't be borrowed otherwise")]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -26,7 +28,8 @@ pub struct ArenaMap {
 }
 
 impl ArenaMap {
-    /// Creates the arena file at `path`, readable by its owner only, sparse and all zero.
+    /// Creates the arena file at `path`, readable by its owner only, sparse and all zero. It is
+    /// locked (flock) as long as this process has it.
     ///
     /// # Errors
     /// The system's; a file that exists is one.
@@ -38,6 +41,8 @@ impl ArenaMap {
             .mode(0o600)
             .open(path)
             .map_err(Error::file("create", path))?;
+        // Where files can't be locked, only the host's pid tells that it lives.
+        let _ = file.lock();
         file.set_len(ARENA_BYTES as u64).map_err(Error::file("resize", path))?;
         ArenaMap::map(file, path)
     }
@@ -285,6 +290,12 @@ pub fn set_text(field: &[AtomicU8], text: &[u8]) -> bool {
         to.store(*from, Ordering::Relaxed);
     }
     true
+}
+
+/// Reads a NUL-terminated text.
+pub fn text(field: &[AtomicU8]) -> OsString {
+    let bytes = field.iter().map(|byte| byte.load(Ordering::Relaxed)).take_while(|b| *b != 0);
+    OsString::from_vec(bytes.collect())
 }
 
 #[cfg(test)]

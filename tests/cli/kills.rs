@@ -67,7 +67,7 @@ fn undisturbed() -> &'static [Value] {
 }
 
 /// Pids of the children of a process.
-fn children(pid: u32) -> Vec<String> {
+pub(super) fn children(pid: u32) -> Vec<String> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
