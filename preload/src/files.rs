@@ -10,14 +10,15 @@ pub use script::{Script, script};
 
 use core::sync::atomic::Ordering;
 
-use log_format::record::{FILE_ID_BYTES, FileId, file_identity};
+use log_format::record::{FILE_ID_BYTES, FileId, file_identity, note};
 use log_format::table::Memory;
 
-use crate::arena;
 use crate::cursor::Cursor;
 use crate::maps::Mapped;
 use crate::replay::Extras;
 use crate::sys::{Guest, sys};
+use crate::thread::Thread;
+use crate::{arena, record};
 
 /// Longest path handled.
 pub const PATH_BYTES: usize = 1024;
@@ -32,6 +33,8 @@ pub mod kept {
     pub const EXECUTED: u32 = 2;
     /// Mapped shared and writable.
     pub const SHARED: u32 = 4;
+    /// A copy was needed and could not be made.
+    pub const FAILED: u32 = 8;
 }
 
 /// An identity and its path, as they stand in the log.
@@ -100,18 +103,29 @@ pub fn read_id(cursor: &mut Cursor) -> FileId {
 }
 
 /// [`identify`] for a file that may be `last`, which is then kept for the next time: the loader
-/// maps each library in several pieces.
-pub fn identify_again(fd: u64, flags: u32, last: &mut Identified) {
+/// maps each library in several pieces. True if it was identified now.
+pub fn identify_again(fd: u64, flags: u32, last: &mut Identified) -> bool {
     // SAFETY: all zeros are a valid stat; the kernel fills it.
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: as above.
     let known = last.len > 0
         && flags == 0
-        && last.id.flags & !kept::COPY == 0
+        && last.id.flags & !(kept::COPY | kept::FAILED) == 0
         && unsafe { sys!(libc::SYS_fstat, fd, &raw mut stat) } == 0
         && last.id.identity == identity_of(&stat).0;
     if !known {
         *last = identify(fd, flags);
+    }
+    !known
+}
+
+/// Tells of a file that replay needs and of which no copy could be made: `bytes` are its identity
+/// as the log has it.
+pub fn note_if_not_kept(t: &mut Thread, bytes: &[u8]) {
+    const FLAGS_AT: usize = 52;
+    let flags = bytes.get(FLAGS_AT..).and_then(|bytes| bytes.first_chunk());
+    if flags.is_some_and(|flags| u32::from_le_bytes(*flags) & kept::FAILED != 0) {
+        record::note(t, note::NOT_KEPT, bytes.get(FILE_ID_BYTES..).unwrap_or(&[]));
     }
 }
 
@@ -155,8 +169,8 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
         };
         let fresh = mtime_ns >= arena::header().started_ns.load(Ordering::Relaxed);
         let own = fresh || left.is_some() || stat.st_uid != 0 || !of_the_system(file.path());
-        if (own || flags & kept::SHARED != 0) && keep(fd, &file.id) {
-            file.id.flags |= kept::COPY;
+        if own || flags & kept::SHARED != 0 {
+            file.id.flags |= if keep(fd, &file.id) { kept::COPY } else { kept::FAILED };
         }
     }
     file.store();
@@ -281,6 +295,12 @@ fn keep(fd: u64, id: &FileId) -> bool {
             || cached && sys!(libc::SYS_link, shared.as_ptr(), name.as_ptr()) == 0
         {
             return true;
+        }
+        let mut limit = [u64::MAX; 2];
+        sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_FSIZE, 0, limit.as_mut_ptr());
+        if id.size > limit[0] {
+            // The kernel would send SIGXFSZ.
+            return false;
         }
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
         let to = sys!(libc::SYS_open, part.as_ptr(), flags, 0o700);

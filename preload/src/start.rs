@@ -371,6 +371,9 @@ fn record_start(t: &mut Thread, loaded: bool) {
     }
     let extras = extras.get(..count + 2).unwrap_or(&[]);
     record::append(t, Kind::Start, 0, (0, 0), &[0; 6], 0, 0, extras);
+    for (_, file) in extras.iter().skip(2) {
+        files::note_if_not_kept(t, file);
+    }
     for _ in 0..unknown {
         record::note(t, note::NOT_KEPT, b"a library was gone before it could be identified");
     }

@@ -212,7 +212,8 @@ pub struct FileId {
     pub ctime_ns: u64,
     /// st_mode.
     pub mode: u32,
-    /// 1: a copy was kept in the session's files; 2: it was executed; 4: a shared writable map.
+    /// 1: a copy was kept in the session's files; 2: it was executed; 4: a shared writable map;
+    /// 8: a copy was needed and could not be made.
     pub flags: u32,
 }
 

@@ -52,6 +52,8 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     let target = files::executable(plan.dirfd, plan.path, plan.flags);
     attempt(t, row, args, &target);
+    files::note_if_not_kept(t, target.bytes());
+    files::note_if_not_kept(t, target.interpreter_bytes());
     if let Some(ret) = policy::exec::check(t, plan.dirfd, plan.path, &target) {
         record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
         return ret;

@@ -51,13 +51,16 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return ret;
     }
     let file = &mut t.process().last_mapped;
-    files::identify_again(fd, if shares(args) { kept::SHARED } else { 0 }, file);
+    let fresh = files::identify_again(fd, if shares(args) { kept::SHARED } else { 0 }, file);
     if args[2] & libc::PROT_EXEC as u64 != 0 {
         super::time::watch_code(t, file.path(), file.id.size, ret as u64, args);
     }
     let extras = [(extra::FILE, file.bytes())];
     let used = usize::from(!file.bytes().is_empty());
     record::log(t, Kind::Call, flag::LOCAL, row, args, ret, extras.get(..used).unwrap_or(&[]));
+    if fresh {
+        files::note_if_not_kept(t, file.bytes());
+    }
     ret
 }
 
