@@ -117,7 +117,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         shim: &shim,
         path: &arena_path,
         cache_dir: None,
-        until_step: 0,
+        until: None,
         policy: replay.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);

@@ -160,7 +160,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         shim: &shim,
         path: &arena_path,
         cache_dir: kept_dir.as_deref(),
-        until_step: 0,
+        until: None,
         policy: recording.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);
@@ -184,7 +184,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let mut redactor = std::mem::take(&mut drain.redactor);
     let collected = drain.into_collected();
     let loaded = collected.drained.contains_key(&ROOT_KEY) || stopped != stop::NO;
-    finish::fill(&mut manifest, &dir, collected, &children.statuses);
+    finish::fill(&mut manifest, &dir, collected, &children.statuses, reason.is_some());
     let status = children.root_status().unwrap_or_default();
     let code = exit_code(status);
     manifest.wait_status = Some(status);
@@ -240,7 +240,7 @@ pub fn run_seeded(guest: &Guest) -> Result<u8> {
         shim: &shim,
         path: &arena_path,
         cache_dir: None,
-        until_step: 0,
+        until: None,
         policy: Policy::default(),
     };
     let arena = Arc::new(setup.create()?);

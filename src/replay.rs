@@ -7,6 +7,7 @@ mod judge;
 mod loader;
 pub mod stack;
 mod standstill;
+mod until;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ use nix::unistd::Pid;
 use divergence::{Report, What};
 use judge::{Judge, Wrong};
 use standstill::Standstill;
+pub use until::Until;
 
 use crate::error::{Error, Result};
 use crate::launch::spawn::{Recorded, Signals, Spawn, raise_file_limit, spawn, turn_aslr_off};
@@ -36,6 +38,7 @@ use crate::log::table::Table;
 use crate::policy::Policy;
 use crate::record::{ring_at_end, scratch_dir};
 use crate::redact::marks::Marks;
+use crate::report::{out, units};
 use crate::session::manifest::{Entropy, Manifest, Time, unhex};
 use crate::session::{self, Session, Status, facts};
 
@@ -52,8 +55,8 @@ pub(crate) const SESSION_LINK: &str = "session";
 /// How to replay.
 #[derive(Clone, Debug, Default)]
 pub struct Replaying {
-    /// Stop before this step of the root; 0 = never.
-    pub until_step: u64,
+    /// Where to stop.
+    pub until: Option<Until>,
     /// Where to write the report of a divergence as JSON.
     pub json: Option<PathBuf>,
     /// Run under gdb, with these arguments of its own.
@@ -122,6 +125,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(session: &'a Session, replaying: &'a Replaying) -> Result<Run<'a>> {
         let manifest = session.manifest();
+        let until = match &replaying.until {
+            Some(until) => Some((manifest.named(&until.process)?.key, until.step)),
+            None => None,
+        };
         // The guest's own limits are the recorded ones.
         raise_file_limit()?;
         let shim = shim::install()?;
@@ -150,7 +157,7 @@ impl<'a> Run<'a> {
             shim: &shim,
             path: &arena_path,
             cache_dir: None,
-            until_step: replaying.until_step,
+            until,
             policy: Policy::default(),
         };
         let arena = Arc::new(setup.create()?);
@@ -335,6 +342,28 @@ impl<'a> Run<'a> {
         let manifest = self.session.manifest();
         if let Status::CutShort { reason } = &manifest.status {
             eprintln!("rr-run: the recording ends here: {reason}");
+        }
+        let unseen = manifest.processes.iter().filter(|p| p.opaque.is_some()).count();
+        if unseen > 0 {
+            let processes = units::plural(unseen, "process", "processes");
+            out::note(&format!(
+                "{processes} ran unseen while recording (`rr-run info` says why); what such a \
+                 process itself wrote to stdout or stderr is not shown"
+            ));
+        }
+        if let Some(until) = &self.replaying.until
+            && let Some(process) = manifest.process(&until.process)
+        {
+            let (id, events, step) = (&process.id, process.events, until.step);
+            out::note(&format!("process {id} has ended after {events} steps: no step {step}"));
+        }
+        let redacted = self.arena.header().redacted_writes.load(Ordering::Acquire);
+        if redacted > 0 {
+            let writes = units::plural(redacted as usize, "write", "writes");
+            out::note(&format!(
+                "{writes} to stdout or stderr shown with placeholders in the place of secrets, as \
+                 the session has them"
+            ));
         }
         manifest.exit_code.unwrap_or_default()
     }

@@ -259,6 +259,8 @@ impl Case {
             let mut replayed = pty::run(&command, &[], self.limit())?;
             recorded.stdout.retain(|byte| *byte != b'\r');
             replayed.stdout.retain(|byte| *byte != b'\r');
+            // The terminal shows stderr too.
+            replayed.stdout = without_notes(&without_progress(&replayed.stdout));
             replayed
         } else {
             run(&mut command, b"", self.limit())
@@ -392,9 +394,41 @@ pub(crate) fn python() -> String {
     format!("{ROOT}/tests/.venv/bin/python3")
 }
 
-/// Compares two outputs byte for byte.
+/// What stands on stderr beside rr-run's remarks, which all begin alike and end with a newline:
+/// the recorded program has not written them.
+fn without_notes(stderr: &[u8]) -> Vec<u8> {
+    const NOTE: &[u8] = b"rr-run: note: ";
+    let mut left = stderr.to_vec();
+    while let Some(at) = left.windows(NOTE.len()).position(|part| part == NOTE) {
+        let len = left[at..].iter().position(|b| *b == b'\n').map_or(left.len() - at, |n| n + 1);
+        left.drain(at..at + len);
+    }
+    left
+}
+
+/// What stands on a terminal beside the line that tells how far a long replay is, and beside that
+/// line's removal at the end.
+fn without_progress(terminal: &[u8]) -> Vec<u8> {
+    const LINE: &[u8] = b"\x1b[Krr-run: replaying, ";
+    const CLEAR: &[u8] = b"\x1b[K";
+    let mut left = terminal.to_vec();
+    let mut shown = false;
+    while let Some(at) = left.windows(LINE.len()).position(|part| part == LINE) {
+        let len = left[at..].iter().position(|b| *b == b')').map_or(left.len() - at, |n| n + 1);
+        left.drain(at..at + len);
+        shown = true;
+    }
+    if shown && let Some(at) = left.windows(CLEAR.len()).rposition(|part| part == CLEAR) {
+        left.drain(at..at + CLEAR.len());
+    }
+    left
+}
+
+/// Compares two outputs byte for byte, but for remarks of rr-run's.
 pub(crate) fn same(what: &str, expected: &Output, actual: &Output) -> Result<(), String> {
     let mut message = String::new();
+    let [expected, actual] = &[expected, actual]
+        .map(|output| Output { stderr: without_notes(&output.stderr), ..output.clone() });
     if expected.code != actual.code {
         let _ = writeln!(message, "exit code {:?}, recorded {:?}", actual.code, expected.code);
     }

@@ -335,3 +335,19 @@ fn headers_of_http2_are_learnt() {
     let verified = run(&mut command, b"", Duration::from_secs(60));
     assert_eq!(verified.code, Some(0), "{verified}");
 }
+
+/// Shown output that is not the recorded one is no surprise: a line says so.
+#[test]
+fn a_replay_says_that_its_output_has_placeholders() {
+    let token = secret(13);
+    let note = "rr-run: note: 1 write to stdout or stderr";
+    for (content, redacted) in [(token, true), ("nothing of that kind", false)] {
+        let case = Case::bash("cat file; echo after").file("file", format!("{content}\n"));
+        let recording = case.record().unwrap();
+        let replayed = replays(&recording, &[]);
+        assert_eq!(replayed.code, Some(0), "{replayed}");
+        assert_eq!(replayed.stdout.len(), recording.output.stdout.len(), "{replayed}");
+        assert_eq!(replayed.stdout != recording.output.stdout, redacted, "{replayed}");
+        assert_eq!(replayed.err().contains(note), redacted, "{replayed}");
+    }
+}

@@ -19,6 +19,8 @@ pub struct Cursor {
     len: usize,
     slot: u32,
     proc: u32,
+    /// A buffer that was compared has placeholders in it.
+    pub saw_mark: bool,
 }
 
 impl Cursor {
@@ -26,7 +28,8 @@ impl Cursor {
     /// had stopped.
     pub fn new(proc: u32) -> Cursor {
         let entry = arena::proc(proc);
-        let mut cursor = Cursor { base: core::ptr::null(), pos: 0, len: 0, slot: 0, proc };
+        let mut cursor =
+            Cursor { base: core::ptr::null(), pos: 0, len: 0, slot: 0, proc, saw_mark: false };
         if let Some(slot) = entry.slot.load(Ordering::Acquire).checked_sub(1) {
             cursor.slot = slot;
             cursor.base = arena::slot_data(slot);
@@ -137,8 +140,9 @@ impl Cursor {
         len: usize,
         tolerated: &mut impl FnMut(u64, &[u8]),
     ) -> Option<u64> {
-        let mut found = None;
+        let (mut found, mut saw_mark) = (None, false);
         self.each_part(len, |slot, pos, at, part, len| {
+            saw_mark |= is_marked(slot, pos, len);
             let mut done = 0;
             while done < len && found.is_none() {
                 let mut guest = [0u8; 256];
@@ -169,6 +173,7 @@ impl Cursor {
             }
             true
         });
+        self.saw_mark |= saw_mark;
         found
     }
 
@@ -201,20 +206,30 @@ impl Cursor {
 
 /// Where the placeholder ends that covers this place of a slot; None if none does.
 fn end_of_mark(slot: u32, at: usize) -> Option<usize> {
+    mark_after(slot, at).filter(|(start, _)| *start <= at).map(|(_, end)| end)
+}
+
+/// Whether a placeholder stands in `len` bytes of a slot.
+fn is_marked(slot: u32, at: usize, len: usize) -> bool {
+    mark_after(slot, at).is_some_and(|(start, _)| start < at + len)
+}
+
+/// The first placeholder of a slot that ends behind this place: its start and end.
+fn mark_after(slot: u32, at: usize) -> Option<(usize, usize)> {
     let (count, marks) = arena::slot_marks(slot);
+    let bounds = |i: usize| {
+        // SAFETY: below the number of marks that stand there.
+        let [start, len] = unsafe { marks.add(i).read() };
+        (start as usize, start as usize + len as usize)
+    };
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low + (high - low) / 2;
-        // SAFETY: below the number of marks that stand there.
-        let [start, len] = unsafe { marks.add(middle).read() };
-        let end = start as usize + len as usize;
-        if at < start as usize {
+        if bounds(middle).1 > at {
             high = middle;
-        } else if at >= end {
-            low = middle + 1;
         } else {
-            return Some(end);
+            low = middle + 1;
         }
     }
-    None
+    (low < count).then(|| bounds(low))
 }

@@ -174,11 +174,13 @@ pub fn step(t: &mut Thread) {
     let steps = p.steps.load(Ordering::Relaxed) + 1;
     p.steps.store(steps, Ordering::Relaxed);
     p.entry().steps.store(steps, Ordering::Relaxed);
-    if p.index == 0 {
-        let until = arena::header().until_step.load(Ordering::Relaxed);
-        if until != 0 && steps >= until {
-            diverge::report(t, divergence::UNTIL, 0, &[0; 6], Difference::default());
-        }
+    let header = arena::header();
+    let until = header.until_step.load(Ordering::Relaxed);
+    if until != 0
+        && steps >= until
+        && p.entry().key.load(Ordering::Relaxed) == header.until_key.load(Ordering::Relaxed)
+    {
+        diverge::report(t, divergence::UNTIL, 0, &[0; 6], Difference::default());
     }
 }
 
@@ -208,6 +210,7 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
     }
     let mut extras = Extras::default();
     let mut recorded_bytes = 0;
+    cursor.saw_mark = false;
     for _ in 0..nbufs {
         let word = cursor.word();
         let addr = cursor.word();
@@ -247,6 +250,9 @@ fn consume(t: &mut Thread, header: Header, row: &Row, args: &[u64; 6]) -> (i64, 
         entropy::answer(&mut t.rng, row.nr.into(), args);
     }
     if let Some((number, which)) = extras.output {
+        if t.process().cursor.saw_mark {
+            arena::header().redacted_writes.fetch_add(1, Ordering::Relaxed);
+        }
         let recorded = t.scratch.get(..recorded_bytes).unwrap_or_default();
         show(row, args, ret, number, which, recorded);
     }

@@ -268,6 +268,11 @@ fn counts(page: &mut Page, manifest: &Manifest, seen: Option<&Seen>) {
     if !counts.notes.is_empty() {
         page.line("noted", ranked(&counts.notes, usize::MAX));
     }
+    let opaque = manifest.processes.iter().filter(|p| p.opaque.is_some()).count();
+    if opaque > 0 {
+        let processes = units::plural(opaque, "process", "processes");
+        page.line("opaque", format!("{processes} ran unseen, see below"));
+    }
     if counts.dropped > 0 {
         page.line(
             "dropped",
@@ -327,7 +332,11 @@ fn tree(manifest: &Manifest) -> String {
         .map(|p| {
             let command = units::command(&p.argv, 60);
             let ended = units::end(p);
-            let cut = if p.complete { "" } else { ", log incomplete" };
+            let cut = match (p.complete, &p.opaque) {
+                (true, _) => String::new(),
+                (false, None) => ", log incomplete".into(),
+                (false, Some(reason)) => format!(", then unseen: {reason}"),
+            };
             let text = format!(
                 "{} pid {}  {command}  ({ended}, {} events{cut})",
                 p.id,

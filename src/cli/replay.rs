@@ -10,7 +10,7 @@ use super::{StoreArgs, TelemetryArgs};
 use crate::error::Result;
 use crate::player::network::{self, Live};
 use crate::replay::gdb::exec_guest;
-use crate::replay::{Replaying, replay};
+use crate::replay::{Replaying, Until, replay};
 use crate::session::Session;
 use crate::telemetry::ReplayMode;
 use crate::telemetry::watch::Telemetry;
@@ -20,9 +20,9 @@ use crate::telemetry::watch::Telemetry;
 pub(super) struct Replay {
     #[command(flatten)]
     store: StoreArgs,
-    /// Stop before this step of the root process, with a report
-    #[arg(long, value_name = "STEP")]
-    until: Option<u64>,
+    /// Stop before this step of the first process, or of another: its id (1.2), key or pid
+    #[arg(long, value_name = "[PROCESS:]STEP")]
+    until: Option<Until>,
     /// Run under gdb
     #[arg(long)]
     gdb: bool,
@@ -73,7 +73,7 @@ impl Replay {
         }
         let telling = telemetry.replay(session.manifest(), ReplayMode::Process)?;
         let replaying = Replaying {
-            until_step: self.until.unwrap_or(0),
+            until: self.until,
             json: self.playing.json,
             gdb: self.gdb.then_some(self.gdb_arg),
         };

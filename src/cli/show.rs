@@ -109,14 +109,7 @@ impl Show {
         if self.process.is_empty() {
             return Ok(manifest.processes.iter().collect());
         }
-        let find = |name: &String| {
-            manifest.process(name).ok_or_else(|| {
-                let known: Vec<_> = manifest.processes.iter().map(|p| p.id.as_str()).collect();
-                let known = units::clip(&known.join(", "), 80);
-                Error::Usage(format!("the session has no process '{name}', only {known}"))
-            })
-        };
-        self.process.iter().map(find).collect()
+        self.process.iter().map(|name| manifest.named(name)).collect()
     }
 
     /// Shows one process's events, and where its log ends if that is not its end.

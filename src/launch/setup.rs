@@ -34,8 +34,8 @@ pub struct Setup<'a> {
     pub path: &'a Path,
     /// Where sessions share their kept files; none: they don't.
     pub cache_dir: Option<&'a Path>,
-    /// Replay: stop before this step of the root; 0 = never.
-    pub until_step: u64,
+    /// Replay: stop the process with this key before this step.
+    pub until: Option<(u64, u64)>,
     /// What the guest may do.
     pub policy: Policy,
 }
@@ -59,7 +59,10 @@ impl Setup<'_> {
         header.started_ns.store(self.started_ns, Ordering::Relaxed);
         header.frozen_ns.store(self.frozen_ns, Ordering::Relaxed);
         header.frozen_mono_ns.store(self.frozen_mono_ns, Ordering::Relaxed);
-        header.until_step.store(self.until_step, Ordering::Relaxed);
+        if let Some((key, step)) = self.until {
+            header.until_key.store(key, Ordering::Relaxed);
+            header.until_step.store(step, Ordering::Relaxed);
+        }
         for (to, from) in header.seed.iter().zip(self.seed) {
             to.store(from, Ordering::Relaxed);
         }

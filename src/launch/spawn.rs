@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use log_format::arena::ARENA_BYTES;
 use nix::sys::personality::{self, Persona};
@@ -101,6 +101,7 @@ pub fn spawn(spawn: &Spawn, signals: &Signals) -> Result<Pid> {
     let umask = spawn.replay.as_ref().map(|recorded| recorded.umask);
     let rlimits = spawn.rlimits.clone();
     let replay = spawn.replay.is_some();
+    let closed = CLOSED.load(Ordering::Relaxed);
     let signals = signals.original.clone();
     // The name given here is never executed: the closure executes the program itself, because
     // Command sorts the environment.
@@ -113,6 +114,11 @@ pub fn spawn(spawn: &Spawn, signals: &Signals) -> Result<Pid> {
             // The terminal's signals are the host's affair, and nothing outlives the host.
             nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        }
+        for fd in (0..3).filter(|fd| !replay && closed >> fd & 1 != 0) {
+            // SAFETY: the descriptor is the /dev/null of this program's own start, and the guest
+            // executes next.
+            unsafe { libc::close(fd) };
         }
         if let Some(umask) = umask {
             nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
@@ -162,14 +168,23 @@ struct Original {
 /// Whether this process was started with SIGPIPE ignored.
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Runs before `main`: Rust's runtime ignores SIGPIPE, and what it was before is the guest's.
+/// Which of the descriptors 0, 1, 2 were closed when this process was started, as bits.
+static CLOSED: AtomicU32 = AtomicU32::new(0);
+
+/// Runs before `main`: Rust's runtime ignores SIGPIPE and opens what is closed of the first three
+/// descriptors, and what they were before is the guest's.
 // SAFETY: the section holds addresses of functions that the loader calls with (argc, argv, envp),
 // which a function without parameters may be given; this one needs nothing to be set up.
 #[unsafe(link_section = ".init_array")]
 #[used]
-static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
+static NOTE_START: extern "C" fn() = note_start;
 
-extern "C" fn note_sigpipe() {
+extern "C" fn note_start() {
+    for fd in 0..3 {
+        // SAFETY: only asks for the descriptor's flags.
+        let closed = unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0;
+        CLOSED.fetch_or(u32::from(closed) << fd, Ordering::Relaxed);
+    }
     let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with no new action the call only writes the present one to `now`, which has room
     // for it; all zeros are a valid sigaction.

@@ -36,6 +36,8 @@ pub struct Scan {
     pub children: HashMap<u64, usize>,
     /// Arguments of an exec that was begun: the program's if an image starts next.
     exec_argv: Option<Vec<Vec<u8>>>,
+    /// Why the program of that exec can't be intercepted.
+    exec_opaque: Option<String>,
     /// Pid, parent's key and ordinal, of the first start.
     pub start: Option<Start>,
     /// Identity of the first image's program, which lies below its libraries in memory.
@@ -48,6 +50,15 @@ pub struct Scan {
     pub last_output: Option<u64>,
     /// TLS connections in the log of plaintext.
     pub tls: TlsSeen,
+}
+
+/// An exec after which nothing is logged.
+#[derive(Clone, Copy, Debug)]
+pub struct LastExec<'a> {
+    /// The program's arguments.
+    pub argv: &'a [Vec<u8>],
+    /// Why the program can't be intercepted, where that was known before.
+    pub opaque: Option<&'a str>,
 }
 
 /// TLS connections that a log of plaintext tells of.
@@ -163,6 +174,12 @@ impl Scan {
         all.filter(|(_, n)| *n > 0)
     }
 
+    /// The exec at the log's end after which no image has started.
+    pub fn last_exec(&self) -> Option<LastExec<'_>> {
+        let argv = self.exec_argv.as_deref()?;
+        Some(LastExec { argv, opaque: self.exec_opaque.as_deref() })
+    }
+
     /// Bytes of an incomplete record at the end of what was fed.
     pub fn cut_bytes(&self) -> u64 {
         self.carry.len() as u64 + u64::from(self.skip > 0)
@@ -227,8 +244,11 @@ impl Scan {
         match header.kind {
             Kind::Exit => self.exit = record.value().map(|v| v as i32),
             Kind::Note => {
-                if let Some((code, _)) = record.note() {
+                if let Some((code, text)) = record.note() {
                     *self.notes.entry(note_name(code)).or_default() += 1;
+                    if code == note::OPAQUE {
+                        self.exec_opaque = Some(String::from_utf8_lossy(text).into_owned());
+                    }
                 }
             }
             Kind::Plain => self.plain(&record),
@@ -283,8 +303,14 @@ impl Scan {
         let argv_arg = match (record.header.kind, call.nr) {
             (Kind::Yield, EXECVE) => 1,
             (Kind::Yield, EXECVEAT) => 2,
+            (Kind::Call, EXECVE | EXECVEAT) => {
+                // It failed.
+                self.exec_argv = None;
+                return;
+            }
             _ => return,
         };
+        self.exec_opaque = None;
         let strings = call.bufs().flatten().filter(|b| b.dir == Dir::In && b.arg == argv_arg);
         let argv = strings.map(|b| b.bytes.strip_suffix(b"\0").unwrap_or(b.bytes).to_vec());
         self.exec_argv = Some(argv.collect());

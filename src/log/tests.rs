@@ -169,7 +169,7 @@ fn session(dir: &Path) -> Arc<ArenaMap> {
         files_dir: dir,
         shim: Path::new("/s"),
         path: &path,
-        until_step: 0,
+        until: None,
         policy: Policy::default(),
     };
     Arc::new(setup.create().unwrap())

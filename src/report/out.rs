@@ -1,4 +1,4 @@
-//! Standard output whose reader may leave early.
+//! Standard output whose reader may leave early, and remarks on standard error.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 
@@ -18,6 +18,14 @@ pub fn stdout(print: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Result<u8> {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(0),
         other => other,
     }
+}
+
+/// Tells on standard error, in one line, what is no error and should be known.
+///
+/// Only such lines begin so: who compares what a replay puts out can leave them out.
+pub fn note(text: &str) {
+    // Without a reader there is nobody to tell.
+    let _ = writeln!(io::stderr(), "rr-run: note: {text}");
 }
 
 /// The error of a failed write to standard output.

@@ -12,7 +12,7 @@ use super::hashes::Hashes;
 use super::manifest::{ByteText, Counts, File, Manifest, OpaqueTls, PlainLog, Process, TlsSummary};
 use crate::launch::environment::path;
 use crate::log::drain::{Collected, Drained};
-use crate::log::scan::SeenFile;
+use crate::log::scan::{Scan, SeenFile};
 
 /// `log_format::record::FileId::flags`.
 const KEPT: u32 = 1;
@@ -20,12 +20,17 @@ const EXECUTED: u32 = 2;
 /// Where the system's files are, if they belong to root.
 const SYSTEM: [&str; 6] = ["/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc/"];
 
-/// Fills in processes, files and counts. `statuses` are wait statuses by pid.
+/// Why a program ran unseen that could have been intercepted.
+const NO_SHIM: &str = "a program that could not load the shim (another root directory or mount?)";
+
+/// Fills in processes, files and counts. `statuses` are wait statuses by pid; `cut_short` says that
+/// logs may end anywhere.
 pub fn fill(
     manifest: &mut Manifest,
     session: &Path,
     Collected { mut drained, files: seen }: Collected,
     statuses: &HashMap<i32, i32>,
+    cut_short: bool,
 ) {
     if let Some(plain) = drained.remove(&PLAIN_KEY) {
         manifest.tls = tls(plain);
@@ -37,7 +42,7 @@ pub fn fill(
     {
         manifest.program.identity = image;
     }
-    manifest.processes = processes(manifest, drained, statuses);
+    manifest.processes = processes(manifest, drained, statuses, cut_short);
     manifest.counts = counts(drained);
     manifest.output_holes = drained.values().filter_map(|d| d.hole).collect();
     manifest.output_holes.sort_unstable();
@@ -73,6 +78,7 @@ fn processes(
     manifest: &Manifest,
     drained: &BTreeMap<u64, Drained>,
     statuses: &HashMap<i32, i32>,
+    cut_short: bool,
 ) -> Vec<Process> {
     let mut all: Vec<(Vec<u32>, Process)> = drained
         .iter()
@@ -89,6 +95,7 @@ fn processes(
                 execs: d.scan.execs,
                 wait_status: d.scan.exit.or_else(|| statuses.get(&d.pid).copied()),
                 complete: d.exited && d.scan.exit.is_some() && d.dropped == 0,
+                opaque: opaque(&d.scan, cut_short),
                 events: d.scan.events,
                 bytes: d.writer.bytes,
                 stored_bytes: d.writer.stored_bytes,
@@ -100,6 +107,15 @@ fn processes(
         .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all.into_iter().map(|(_, process)| process).collect()
+}
+
+/// Why what a process executed last ran unseen.
+fn opaque(scan: &Scan, cut_short: bool) -> Option<String> {
+    match scan.last_exec()?.opaque {
+        Some(reason) => Some(reason.to_owned()),
+        // A recording may also have ended between an exec and the first record of its program.
+        None => (!cut_short).then(|| NO_SHIM.to_owned()),
+    }
 }
 
 /// Ordinals from the root down: `[1, 2]` is the root's second child.
@@ -128,6 +144,11 @@ fn argv(
     // As in `place`, a damaged log may go round.
     for _ in 0..drained.len() {
         let Some(d) = drained.get(&key) else { break };
+        if limit == usize::MAX
+            && let Some(last) = d.scan.last_exec()
+        {
+            return last.argv.iter().cloned().map(ByteText).collect();
+        }
         let programs = d.scan.programs.get(..limit).unwrap_or(&d.scan.programs);
         if let Some(last) = programs.last() {
             return last.iter().cloned().map(ByteText).collect();

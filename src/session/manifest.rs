@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::policy::Policy;
+use crate::report::units;
 
 pub(crate) use text::unhex;
 pub use text::{ByteText, hex64};
@@ -292,6 +294,9 @@ pub struct Process {
     pub wait_status: Option<i32>,
     /// Whether its log ends with its end.
     pub complete: bool,
+    /// Why the program that it executed last ran unseen, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opaque: Option<String>,
     /// Events logged.
     pub events: u64,
     /// Bytes of its log.
@@ -370,6 +375,18 @@ impl Manifest {
             self.processes.iter().find(|p| p.pid == pid)
         };
         by_id.or_else(by_key).or_else(by_pid)
+    }
+
+    /// The process with this name, as [`Manifest::process`] takes it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is none.
+    pub fn named(&self, name: &str) -> Result<&Process> {
+        self.process(name).ok_or_else(|| {
+            let known: Vec<_> = self.processes.iter().map(|p| p.id.as_str()).collect();
+            let known = units::clip(&known.join(", "), 80);
+            Error::Usage(format!("the session has no process '{name}', only {known}"))
+        })
     }
 
     /// Path of a kept copy, relative to the session.

@@ -63,7 +63,7 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
         // The log files are all there is.
         Err(e) => manifest.warnings.push(format!("failed to {e}")),
     }
-    finish::fill(&mut manifest, dir, collected, &HashMap::new());
+    finish::fill(&mut manifest, dir, collected, &HashMap::new(), true);
     let root = manifest.processes.iter().find(|p| p.key == ROOT_KEY);
     manifest.wait_status = root.and_then(|p| p.wait_status);
     manifest.exit_code = manifest.wait_status.map(crate::record::exit_code);

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use super::{fails, place, rr_run, works};
-use crate::harness::{RR_RUN, Server, c_program};
+use crate::harness::{RR_RUN, Server, c_program, clean_environment, run};
 
 /// A store with one session of a C program.
 fn recorded(program: &str, args: &[&str]) -> tempfile::TempDir {
@@ -150,6 +151,68 @@ fn until_stops_a_replay_at_a_step() {
     let output = rr_run(dir.path(), &["--replay", "--until", "2"]);
     assert!(output.err().contains("step 2"), "{output}");
     assert!(!output.out().contains("umask"), "{output}");
+}
+
+#[test]
+fn until_stops_any_process_and_says_if_it_does_not() {
+    let dir = place();
+    works(&rr_run(dir.path(), &["--record", "sh", "-c", "env echo child; echo parent"]));
+    let output = rr_run(dir.path(), &["--replay", "--until", "1.1:3"]);
+    works(&output);
+    assert!(output.err().contains("stop at step 3") && output.err().contains("process 1.1"));
+    assert!(!output.out().contains("parent"), "{output}");
+    for (until, id) in [("100000", "1"), ("1.1:100000", "1.1")] {
+        let output = rr_run(dir.path(), &["--replay", "--until", until]);
+        assert_eq!(works(&output), "child\nparent\n", "{output}");
+        let note = format!("rr-run: note: process {id} has ended after ");
+        assert!(output.err().contains(&note), "{output}");
+        assert!(output.err().contains("no step 100000"), "{output}");
+    }
+    fails(&rr_run(dir.path(), &["--replay", "--until", "1.7:3"]), 125, "1.7");
+    for bad in ["0", "x", "1.1:", "1.1:0"] {
+        let output = rr_run(dir.path(), &["--replay", "--until", bad]);
+        assert!(output.code != Some(0) && output.err().contains("PROCESS:STEP"), "{output}");
+    }
+}
+
+#[test]
+fn a_closed_stdout_is_closed_for_the_program() {
+    let dir = place();
+    let program = "echo x; echo code $? >&2; [ -e /proc/self/fd/1 ] && echo open >&2; true";
+    let closed = |rr_run: &str| {
+        let script = format!("{rr_run} \"$@\" >&-");
+        let mut command = Command::new("sh");
+        clean_environment(&mut command);
+        command.args(["-c", &script, "sh"]).current_dir(dir.path());
+        command.env("RR_RUN_DIR", dir.path().join("store"));
+        command
+    };
+    let run =
+        |mut command: Command, args: &[&str]| run(command.args(args), b"", Duration::from_secs(60));
+    let native = run(closed(""), &["sh", "-c", program]);
+    assert!(native.err().contains("code 1") && !native.err().contains("open"), "{native}");
+    let recorded = run(closed(RR_RUN), &["--record", "sh", "-c", program]);
+    assert_eq!(recorded, native);
+    assert_eq!(run(closed(RR_RUN), &["--replay"]), native);
+    assert_eq!(rr_run(dir.path(), &["--replay"]), native);
+}
+
+/// The limit of file sizes is one of the reasons.
+#[test]
+fn a_file_that_can_not_be_kept_is_noted() {
+    let dir = place();
+    fs::copy("/bin/echo", dir.path().join("copy")).expect("a program can be copied");
+    let script = "ulimit -f 1; ./copy said";
+    let said = works(&rr_run(dir.path(), &["--record", "bash", "-c", script]));
+    assert_eq!(said, "said\n");
+    for command in ["info", "show"] {
+        let told = works(&rr_run(dir.path(), &[command]));
+        let note = format!("file not kept: {}/copy", dir.path().display());
+        assert!(told.contains(&note), "{told}");
+    }
+    assert_eq!(works(&rr_run(dir.path(), &["--replay"])), said);
+    fs::remove_file(dir.path().join("copy")).expect("it can be removed");
+    fails(&rr_run(dir.path(), &["--replay"]), 121, "copy");
 }
 
 #[test]

@@ -49,6 +49,9 @@ fn as_child(dir: &Path) -> String {
     let said = works(&recorded);
     let replayed = rr_run(dir, &["--replay"]);
     assert_eq!(works(&replayed), said, "{replayed}");
+    // One that the kernel refuses has not run.
+    let ran = !said.contains("code 126");
+    assert_eq!(replayed.err().contains("ran unseen"), ran, "{replayed}");
     said
 }
 
@@ -125,4 +128,32 @@ fn a_setuid_program_of_root() {
     assert_eq!(works(&other(&["--replay"])), recorded);
     let show = works(&other(&["show"]));
     assert!(show.contains("a set-user-id program"), "{show}");
+}
+
+/// A child whose program finds neither shim nor arena: mounts hide them.
+#[test]
+fn a_child_that_can_not_load_the_shim() {
+    let dir = place();
+    let hides = "for at in /tmp /var/tmp /dev/shm; do mount -t tmpfs none $at || exit 77; done; \
+                 exec /bin/echo lost";
+    let script = format!("unshare -m sh -c '{hides}'; echo code $?; echo after");
+    let record = ["--record", "sh", "-c", &script];
+    let recorded = rr_run(dir.path(), &record);
+    if works(&recorded).contains("code 77") || !recorded.out().contains("lost") {
+        eprintln!("not run: nothing can be mounted here: {recorded}");
+        return;
+    }
+    assert_eq!(recorded.out(), "lost\ncode 0\nafter\n", "{recorded}");
+    let info = works(&rr_run(dir.path(), &["info"]));
+    assert!(
+        info.contains("ran unseen")
+            && info.contains("/bin/echo lost")
+            && info.contains("not load the shim"),
+        "{info}"
+    );
+    let replayed = rr_run(dir.path(), &["--replay"]);
+    assert_eq!(works(&replayed), "code 0\nafter\n", "{replayed}");
+    let err = replayed.err();
+    assert_eq!(err.matches("rr-run: note: ").count(), 1, "{replayed}");
+    assert!(err.contains("ran unseen"), "{replayed}");
 }

@@ -283,7 +283,7 @@ pub struct ArenaHeader {
     pub started_ns: AtomicU64,
     /// The session's seed, 256 bits.
     pub seed: [AtomicU8; 32],
-    /// Replay: stop before this step of the root process (0 = never).
+    /// Replay: stop the process with the key `until_key` before this step (0 = never).
     pub until_step: AtomicU64,
     /// Lowest process entry that diverged + 1 (0 = none): see [`ArenaHeader::divergence`].
     pub diverged: AtomicU32,
@@ -307,6 +307,10 @@ pub struct ArenaHeader {
     pub tls: TlsHeader,
     /// What the guest may not do.
     pub policy: PolicyHeader,
+    /// Replay: writes to stdout or stderr so far in which placeholders of secrets stand.
+    pub redacted_writes: AtomicU64,
+    /// Replay: which process `until_step` is about.
+    pub until_key: AtomicU64,
 }
 
 /// The shim's account of a divergence; the host adds stack and context from the live process.
