@@ -97,9 +97,9 @@ fn preempted(t: &mut Thread) {
 }
 
 /// The watchdog found this thread between calls: if the recording preempted it after its last
-/// call, it gives way here.
+/// call, it gives way here, as often as the recording took the token without a call between.
 pub fn preempt_here(t: &mut Thread) {
-    if t.process().turn.load(Ordering::Relaxed) == t.ordinal
+    while t.process().turn.load(Ordering::Relaxed) == t.ordinal
         && matches!(next_kind(t), Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16)
     {
         preempted(t);
