@@ -52,6 +52,7 @@ guests! {
         Case::c("environment").stdin("typed once").says("stdin: 10 typed once");
     output_that_waits_for_its_reader =>
         Case::c("duplex").stdin(vec![b'x'; 4 << 20]).reads_late().says("done");
+    signals_that_dispatch_calls => Case::c("lost_calls").says("0 calls were lost");
     signals_at_the_ends_of_calls => Case::c("late_signals").says("4000 of 4000 came");
     arguments_and_environment => Case::c("environment")
         .args(["two words", "", "\u{fc}"])

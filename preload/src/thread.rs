@@ -33,7 +33,7 @@ pub const BUFS_MAX: usize = 1040;
 pub const XSAVE_BYTES: usize = 16 * 1024;
 
 /// General registers in the order of the kernel's `gregset_t`.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Regs {
     pub r8: u64,

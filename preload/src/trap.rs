@@ -11,7 +11,10 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
+use log_format::table::Memory;
+
 use crate::process::Process;
+use crate::sys::Guest;
 use crate::thread::{Regs, Thread, current, entry};
 
 /// Of pthread.h.
@@ -401,6 +404,20 @@ pub mod uc {
 /// si_code of a dispatched syscall.
 const SYS_USER_DISPATCH: i32 = 2;
 
+/// True if a syscall was dispatched while another SIGSYS was pending: the kernel queues a signal
+/// once, so that the first one's siginfo is all that comes, and the call has not been made.
+fn dispatch_was_lost(t: &Thread, gregs: &Regs) -> bool {
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    let mut before = [0u8; 2];
+    // The instruction leaves its successor's address in rcx. A thread that is just back from its
+    // last call looks the same, but for that call's registers.
+    gregs.rcx == gregs.rip
+        && !in_shim(gregs.rip)
+        && Guest.read(gregs.rip - 2, &mut before)
+        && before == SYSCALL
+        && Regs { rflags: t.regs.rflags, ..*gregs } != t.regs
+}
+
 /// The handler of SIGSYS.
 ///
 /// # Safety
@@ -412,12 +429,15 @@ pub unsafe extern "C" fn on_sigsys(sig: i32, info: *mut u8, context: *mut u8) {
         let gregs = context.add(uc::GREGS).cast::<Regs>();
         let t = &mut *current();
         if code != SYS_USER_DISPATCH {
-            if crate::watchdog::is_kick(info) {
-                crate::signals::on_kick(t, context);
-            } else {
+            let lost = dispatch_was_lost(t, &*gregs);
+            if !crate::watchdog::is_kick(info) {
                 crate::signals::on_signal(sig, info, context);
+            } else if !lost {
+                crate::signals::on_kick(t, context);
             }
-            return;
+            if !lost {
+                return;
+            }
         }
         t.regs = *gregs;
         t.entry = entry::TRAP;
