@@ -117,6 +117,54 @@ mod ends {
     }
 }
 
+/// Memory that processes reach in common, and that of another process.
+mod shared {
+    use super::Case;
+
+    macro_rules! shared {
+        ($($name:ident;)*) => {
+            $(#[test] fn $name() {
+                Case::c("shared").arg(stringify!($name)).says("done").check();
+            })*
+        };
+    }
+
+    shared! {
+        reader;
+        protected;
+        written;
+        child_written;
+        segment;
+    }
+
+    /// How many processes had to be put in order, and how many notes there are of memory that may
+    /// be changed from outside.
+    fn counts(recording: &crate::harness::Recording) -> (u64, u64) {
+        let manifest = std::fs::read_to_string(recording.session.join("manifest.json"));
+        let manifest: serde_json::Value =
+            serde_json::from_str(&manifest.expect("there is a manifest")).expect("it is JSON");
+        let count = |of: &str, name| manifest["counts"][of][name].as_u64().unwrap_or(0);
+        (count("kinds", "shared"), count("notes", "shared_memory"))
+    }
+
+    /// A mapped locale or library does not put processes in order.
+    #[test]
+    fn a_file_of_the_system_is_not_shared() {
+        let case = Case::c("shared").arg("constants").says("done");
+        case.check();
+        assert_eq!(counts(&case.record().expect("it can be recorded")), (0, 0));
+    }
+
+    #[test]
+    fn what_may_be_changed_from_outside_is_noted() {
+        let case = Case::c("shared").args(["older", "before"]).file("before", "older than this");
+        case.check();
+        assert_eq!(counts(&case.record().expect("it can be recorded")), (1, 1));
+        let case = Case::c("shared").arg("reader");
+        assert_eq!(counts(&case.record().expect("it can be recorded")).1, 0);
+    }
+}
+
 /// A guest that is itself gone on replay is run from the session's copy.
 #[test]
 fn the_program_need_not_exist_on_replay() {

@@ -135,6 +135,19 @@ pub fn string(from: &[AtomicU8], to: &mut [u8]) -> usize {
     len
 }
 
+/// The entries that have ever been used.
+pub fn entries() -> impl Iterator<Item = &'static ProcEntry> {
+    (0..header().procs_used.load(Ordering::Acquire)).map(proc)
+}
+
+/// The entry of the process that runs with this pid.
+pub fn entry_of(pid: i32) -> Option<&'static ProcEntry> {
+    entries().find(|entry| {
+        let live = entry.state.load(Ordering::Acquire) == arena::proc_state::LIVE;
+        live && entry.pid.load(Ordering::Acquire) == pid
+    })
+}
+
 /// Reserves an entry for a child; None if processes that run have all of them.
 pub fn reserve_proc() -> Option<u32> {
     const ATTEMPTS: u32 = 200;

@@ -10,6 +10,7 @@ pub mod state;
 pub mod sysv;
 pub mod threads;
 pub mod time;
+pub mod vm;
 
 use log_format::arena::Mode;
 use log_format::table::Row;

@@ -5,7 +5,7 @@ use log_format::record::{Kind, note};
 use log_format::table::{self, Class, Row};
 
 use crate::thread::Thread;
-use crate::{calls, masks, patch, record, replay, signals, trap};
+use crate::{calls, masks, patch, record, replay, signals, token, trap};
 
 /// Numbers above the kernel's: events that are not syscalls but come the same way.
 pub mod pseudo {
@@ -60,6 +60,7 @@ pub extern "C" fn rr_dispatch(t: &mut Thread) {
         Outcome::Returns(ret) => t.regs.rax = ret as u64,
         Outcome::RegistersSet => t.resume = 1,
     }
+    token::share_if_asked(t);
     signals::boundary(t);
     masks::after(t);
 }
@@ -82,7 +83,8 @@ fn route(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
             Outcome::Returns(replay::call(t, row, args))
         }
         Class::Local | Class::Recorded | Class::Blocking => {
-            Outcome::Returns(record::call(t, row, args))
+            let written = calls::vm::write(t, row, args);
+            Outcome::Returns(written.unwrap_or_else(|| record::call(t, row, args)))
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum What {
     Random = 4,
     /// Any other file opened by its name.
     File = 5,
+    /// The memory of a process: `/proc/<pid>/mem`.
+    Memory = 6,
 }
 
 impl What {
@@ -39,6 +41,7 @@ impl What {
             3 => What::Stderr,
             4 => What::Random,
             5 => What::File,
+            6 => What::Memory,
             _ => What::Other,
         }
     }
@@ -145,7 +148,7 @@ impl Fds {
             match what {
                 What::Other | What::File => continue,
                 What::Stdin | What::Stdout | What::Stderr if fd < STD_FDS => continue,
-                What::Stdin | What::Stdout | What::Stderr | What::Random => {}
+                What::Stdin | What::Stdout | What::Stderr | What::Random | What::Memory => {}
             }
             let word = handed::word(index, what as u8, fd);
             let found = free.any(|slot| {

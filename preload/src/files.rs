@@ -4,8 +4,10 @@
 //! Replay: the kept copy, if the host offers one under that identity, else the file itself.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
+mod reach;
 mod script;
 
+pub use reach::Reach;
 pub use script::{Script, script};
 
 use core::sync::atomic::Ordering;

@@ -237,7 +237,9 @@ pub fn append(
     p.writer.words(&words);
     p.writer.words(args.get(..nargs).unwrap_or(args));
     for buf in bufs {
-        p.writer.words(&record::buf_words(buf.len, buf.arg, buf.dir, buf.flags, buf.addr));
+        // What is known to rr-run only has no address of the guest's.
+        let addr = if buf.dir == Dir::Extra { 0 } else { buf.addr };
+        p.writer.words(&record::buf_words(buf.len, buf.arg, buf.dir, buf.flags, addr));
         p.writer.memory(buf.addr, buf.len as usize);
     }
     for (arg, bytes) in extras {

@@ -4,14 +4,16 @@
 use core::sync::atomic::Ordering;
 
 use log_format::arena::{OUTPUT_BYTES, divergence, proc_state};
-use log_format::record::{BUF_INDIRECT, BUF_NOT_COMPARED, Dir, FileId, Header, Kind, extra, flag};
+use log_format::record::{
+    BUF_INDIRECT, BUF_NOT_COMPARED, Dir, FileId, Header, Kind, Written, extra, flag,
+};
 use log_format::table::{Memory, Row, Ty};
 
 use crate::arena;
 use crate::diverge::{self, Difference};
 use crate::sys::{Guest, futex_wait, sys};
 use crate::thread::{SCRATCH_BYTES, Thread};
-use crate::{entropy, token};
+use crate::{calls, entropy, token};
 
 /// Where in a thread's scratch the path of a script's interpreter is put.
 pub const INTERPRETER_AT: usize = SCRATCH_BYTES / 2;
@@ -27,11 +29,17 @@ pub struct Extras {
     pub interpreter: Option<(FileId, usize)>,
     /// Number and target of a write to the session's output.
     pub output: Option<(u64, u64)>,
+    /// The process whose memory the call has written.
+    pub written: Option<Written>,
 }
 
 /// Answers a call of class Recorded, Blocking or Refused.
 pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
-    expect_call(t, row, args).0
+    let (ret, extras) = expect_call(t, row, args);
+    if let Some(written) = extras.written {
+        calls::vm::write_again(t, row, args, ret, &written);
+    }
+    ret
 }
 
 /// Consumes the records of a call: gives up the turn where the recording did, compares the
@@ -50,15 +58,21 @@ pub fn expect_call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> (i64, Extras) 
     consume(t, header, row, args)
 }
 
-/// Result, and length of the first buffer, of the call at the head; None if another record is
-/// there.
-pub fn peek_result(t: &mut Thread, row: &Row, args: &[u64; 6]) -> Option<(i64, u64)> {
+/// Result, and size of the segment, of the shmat at the head; None if another record is there.
+pub fn peek_segment(t: &mut Thread, row: &Row, args: &[u64; 6]) -> Option<(i64, u64)> {
     let header = head(t, u32::from(row.nr), args);
     let words = t.process().cursor.ahead()?;
     let [_, call, ret] = *words.first_chunk()?;
-    let (nargs, nbufs) = ((call >> 16) as u8, (call >> 24) as u16);
-    let len = if nbufs > 0 { *words.get(3 + usize::from(nargs))? & 0xffff_ffff } else { 0 };
-    (header.kind == Kind::Call && call as u16 == row.nr).then_some((ret as i64, len))
+    let (nargs, nbufs) = (usize::from((call >> 16) as u8), (call >> 24) as u16);
+    let size = if nbufs == 0 {
+        0
+    } else if (words.get(3 + nargs)? >> 32) as u8 == extra::SEGMENT {
+        *words.get(5 + nargs)?
+    } else {
+        // Sessions before SEGMENT have all content in one buffer.
+        words.get(3 + nargs)? & 0xffff_ffff
+    };
+    (header.kind == Kind::Call && call as u16 == row.nr).then_some((ret as i64, size))
 }
 
 /// Consumes the record that stands before an exec.
@@ -81,6 +95,11 @@ pub fn head(t: &mut Thread, nr: u32, args: &[u64; 6]) -> Header {
         if header.kind == Kind::Preempt {
             // The recording took the token away somewhere before this call.
             preempted(t);
+            continue;
+        }
+        if header.kind == Kind::Shared && !t.process().shares() {
+            // This call is the first through which the process shares memory.
+            token::share(t);
             continue;
         }
         return header;
@@ -265,6 +284,10 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
     match arg {
         extra::CHILD if len == 8 => extras.child = Some(cursor.word()),
         extra::OUTPUT if len == 16 => extras.output = Some((cursor.word(), cursor.word())),
+        extra::WRITTEN if len == size_of::<Written>() => {
+            let [key, steps, addr] = [(); 3].map(|()| cursor.word());
+            extras.written = Some(Written { key, steps, addr });
+        }
         extra::FILE if len >= log_format::record::FILE_ID_BYTES => {
             let id = crate::files::read_id(cursor);
             let path = len - log_format::record::FILE_ID_BYTES;

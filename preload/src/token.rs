@@ -51,7 +51,8 @@ pub fn take(t: &mut Thread) {
     p.grants.fetch_add(1, Ordering::Release);
 }
 
-/// From here on the process shares memory with others: it takes part in the shared token.
+/// From here on the process shares memory with others: it takes part in the shared token. On
+/// replay this is called where the log has it.
 pub fn share(t: &mut Thread) {
     let p = t.process();
     if p.shares() {
@@ -64,6 +65,30 @@ pub fn share(t: &mut Thread) {
         acquire_shared(t);
         // Threads that wait for the process's own token find out and wait for the shared one.
         release(&p.token, false);
+    }
+}
+
+/// At a call's end: takes part in the shared token if another process has written to this one's
+/// memory meanwhile, so that what follows comes after it.
+pub fn share_if_asked(t: &mut Thread) {
+    let p = t.process();
+    if p.shares() {
+        return;
+    }
+    let asked = match p.mode {
+        Mode::Record => {
+            let entry = p.entry();
+            let written = entry.written.load(Ordering::Acquire);
+            written != 0 && written == entry.image_tag()
+        }
+        Mode::Replay => {
+            let next = replay::next_kind(t);
+            matches!(next, Some((Kind::Shared, thread, _)) if thread == t.ordinal as u16)
+        }
+        Mode::Seeded | Mode::Network => false,
+    };
+    if asked {
+        share(t);
     }
 }
 

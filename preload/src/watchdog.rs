@@ -158,30 +158,42 @@ fn change(t: &mut Thread) {
 
 /// True if no process with this pid runs any more (it may still be a zombie).
 pub fn is_dead(pid: i32) -> bool {
-    let mut path = *b"/proc/0000000000/stat\0";
-    let mut n = pid as u32;
-    for digit in path[6..16].iter_mut().rev() {
-        *digit = b'0' + (n % 10) as u8;
-        n /= 10;
+    match state(pid) {
+        Some(state) => matches!(state, b'Z' | b'X'),
+        // SAFETY: signal 0 is none.
+        None => unsafe { sys!(libc::SYS_kill, pid, 0) == -i64::from(libc::ESRCH) },
     }
-    // Leading zeros are not accepted by procfs: start behind them.
-    let zeros = path[6..16].iter().take_while(|d| **d == b'0').count();
-    let mut short = *b"/proc/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    for (to, from) in short[6..].iter_mut().zip(&path[6 + zeros..]) {
-        *to = *from;
-    }
+}
+
+/// Letter of a process's state (proc_pid_stat(5)); None if it can't be read.
+pub fn state(pid: i32) -> Option<u8> {
+    let mut path = [0; PROC_PATH_BYTES];
+    proc_path(pid, b"/stat", &mut path);
     let mut text = [0u8; 64];
     // SAFETY: own buffers; the descriptor is closed.
     let n = unsafe {
-        let fd = sys!(libc::SYS_open, short.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let fd = sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
-            return sys!(libc::SYS_kill, pid, 0) == -i64::from(libc::ESRCH);
+            return None;
         }
         let n = sys!(libc::SYS_read, fd, text.as_mut_ptr(), text.len());
         sys!(libc::SYS_close, fd);
         n
     };
-    let text = text.get(..n.max(0) as usize).unwrap_or(&[]);
-    let state = text.iter().rposition(|b| *b == b')').and_then(|at| text.get(at + 2));
-    matches!(state, Some(b'Z' | b'X'))
+    let text = text.get(..n.max(0) as usize)?;
+    let name_end = text.iter().rposition(|b| *b == b')')?;
+    text.get(name_end + 2).copied()
+}
+
+/// Room for the longest path that [`proc_path`] makes.
+pub const PROC_PATH_BYTES: usize = 24;
+
+/// Writes `/proc/<pid><name>` and a NUL; the name has at most five bytes.
+pub fn proc_path(pid: i32, name: &[u8], to: &mut [u8; PROC_PATH_BYTES]) {
+    let count = pid.checked_ilog10().unwrap_or(0) + 1;
+    let digits = (0..count).rev().map(|i| b'0' + (pid as u32 / 10u32.pow(i) % 10) as u8);
+    let path = b"/proc/".iter().copied().chain(digits).chain(name.iter().copied());
+    for (to, byte) in to.iter_mut().zip(path.chain([0])) {
+        *to = byte;
+    }
 }

@@ -182,6 +182,8 @@ fn extra_name(arg: u8) -> Option<&'static str> {
         extra::START => "start",
         extra::THREAD => "thread",
         extra::TIME => "time",
+        extra::WRITTEN => "written",
+        extra::SEGMENT => "segment",
         _ => return None,
     })
 }

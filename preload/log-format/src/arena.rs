@@ -454,6 +454,19 @@ pub struct ProcEntry {
     pub holds_shared: AtomicU32,
     /// Descriptors that are handed over by [`handed`].
     pub handed: AtomicU32,
+    /// [`ProcEntry::image_tag`] of the image whose memory another process has written: it takes
+    /// part in the shared token from its next call on. (record)
+    pub written: AtomicU32,
+    /// Padding.
+    pub pad: AtomicU32,
+}
+
+impl ProcEntry {
+    /// Tells the images apart that have this entry one after the other; never 0.
+    pub fn image_tag(&self) -> u32 {
+        let generation = self.generation.load(Ordering::Acquire);
+        child_key(self.key.load(Ordering::Acquire), generation) as u32 | 1
+    }
 }
 
 /// States of a slot.

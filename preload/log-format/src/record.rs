@@ -171,6 +171,23 @@ pub mod extra {
     /// image and in the calls that [`crate::table::Row::timed_fd`] names; differs from run to run
     /// by nature, so it is never compared.
     pub const TIME: u8 = 0xf5;
+    /// A process of the session whose memory the call has written, which replay does again:
+    /// [`super::Written`].
+    pub const WRITTEN: u8 = 0xf6;
+    /// Size of an attached System V segment, bytes: u64. Stands before its content.
+    pub const SEGMENT: u8 = 0xf7;
+}
+
+/// Whose memory a call has written (process_vm_writev, or a write to `/proc/<pid>/mem`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Written {
+    /// Key of the process.
+    pub key: u64,
+    /// Steps that it had made by then.
+    pub steps: u64,
+    /// Where the write began; 0 where an argument tells.
+    pub addr: u64,
 }
 
 /// Direction of a buffer.

@@ -1,5 +1,6 @@
 //! Follows what the descriptors are that rr-run must know.
 
+use crate::calls::vm;
 use crate::fds::{What, is_random};
 use crate::record;
 use crate::sys::Guest;
@@ -35,7 +36,13 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
             let what = standard(path).map(|fd| fds.get(fd));
             let standard = what.filter(|what| matches!(what, What::Stdout | What::Stderr));
             let random = named_random(path) && is_random(new);
-            let other = if random { What::Random } else { What::File };
+            let other = if random {
+                What::Random
+            } else if vm::process_of(path, new).is_some() {
+                What::Memory
+            } else {
+                What::File
+            };
             follow(t, new, standard.unwrap_or(other));
         }
         libc::SYS_socket

@@ -2,11 +2,11 @@
 #![allow(unsafe_code, reason = "maps on behalf of the guest")]
 
 use log_format::arena::{Mode, divergence};
-use log_format::record::{FileId, Kind, extra, flag};
+use log_format::record::{FileId, Kind, extra, flag, note};
 use log_format::table::Row;
 
 use crate::diverge::{self, Difference};
-use crate::files::{self, kept};
+use crate::files::{self, Reach, kept};
 use crate::sys::{complain, die, sys};
 use crate::thread::Thread;
 use crate::{record, replay, token};
@@ -37,11 +37,12 @@ pub fn replay_local(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 
 /// mmap: anonymous memory as it is; files with their identity.
 pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
-    if shares(args) {
-        token::share(t);
-    }
     if t.process().mode == Mode::Replay {
         return replay_mmap(t, row, args);
+    }
+    let reach = if args[3] & MAP_TYPE == MAP_PRIVATE { Reach::NOBODY } else { reach(args) };
+    if reach.tree {
+        token::share(t);
     }
     // SAFETY: the guest's own mapping.
     let ret = unsafe { sys!(libc::SYS_mmap, args[0], args[1], args[2], args[3], args[4], args[5]) };
@@ -51,12 +52,15 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return ret;
     }
     let file = &mut t.process().last_mapped;
-    let fresh = files::identify_again(fd, if shares(args) { kept::SHARED } else { 0 }, file);
+    let fresh = files::identify_again(fd, if reach.tree { kept::SHARED } else { 0 }, file);
     if args[2] & libc::PROT_EXEC as u64 != 0 {
         super::time::watch_code(t, file.path(), file.id.size, ret as u64, args);
     }
     let extras = [(extra::FILE, file.bytes())];
     let used = usize::from(!file.bytes().is_empty());
+    if reach.outside {
+        record::note(t, note::SHARED_MEMORY, file.path());
+    }
     record::log(t, Kind::Call, flag::LOCAL, row, args, ret, extras.get(..used).unwrap_or(&[]));
     if fresh {
         files::note_if_not_kept(t, file.bytes());
@@ -64,9 +68,15 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     ret
 }
 
-/// True for memory through which processes can reach each other.
-fn shares(args: &[u64; 6]) -> bool {
-    args[3] & MAP_TYPE != MAP_PRIVATE && args[2] & PROT_WRITE != 0
+/// Who can change the memory of a shared mapping.
+fn reach(args: &[u64; 6]) -> Reach {
+    let [_, _, prot, flags, fd, _] = *args;
+    if flags & MAP_ANONYMOUS != 0 {
+        // A child may make it writable.
+        Reach { tree: true, outside: false }
+    } else {
+        Reach::of_file(fd, prot & PROT_WRITE != 0)
+    }
 }
 
 fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {

@@ -2,47 +2,107 @@
 #![allow(unsafe_code, reason = "maps on behalf of the guest")]
 
 use log_format::arena::{Mode, divergence};
-use log_format::record::{Dir, FileId, Kind, flag};
+use log_format::record::{Dir, FileId, Kind, extra, flag, note};
 use log_format::table::{BufAt, Row};
 
 use crate::diverge::{self, Difference};
+use crate::files::Reach;
 use crate::sys::sys;
 use crate::thread::Thread;
-use crate::{files, record, replay, token};
+use crate::{arena, files, record, replay, token, watchdog};
 
 /// Most segments attached at once that are followed.
 pub const ATTACHED_MAX: usize = 64;
-/// Content of a segment is logged when it is attached, up to this size, bytes.
-const CONTENT_MAX: u64 = 64 << 20;
+/// Most content of a segment that is logged when it is attached, bytes: one record holds it.
+const CONTENT_MAX: u64 = 1 << 30;
+/// Parts in which a segment's content is looked at.
+const PARTS_MAX: u64 = 1000;
+const PAGE: u64 = 4096;
 
 /// Attached segments of a process: address and size.
 pub type Attached = [(u64, u64); ATTACHED_MAX];
 
-/// shmat: the segment's size is logged as the length of its content.
+/// shmat: the segment's size is logged, and then what it holds.
 pub fn attach(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
-    token::share(t);
     if t.process().mode == Mode::Replay {
         return replay_attach(t, row, args);
     }
+    token::share(t);
     // SAFETY: the guest's own call.
     let ret = unsafe { sys!(libc::SYS_shmat, args[0], args[1], args[2]) };
-    let size = if ret < 0 { 0 } else { segment_size(args[0]) };
-    if ret >= 0 {
-        remember(t, ret as u64, size);
+    if !t.process().logging {
+        return ret;
     }
-    let count = usize::from(ret >= 0 && size <= CONTENT_MAX);
-    if let Some(slot) = t.bufs.first_mut() {
-        let flags = log_format::record::BUF_INDIRECT;
-        *slot = BufAt { arg: 1, dir: Dir::Out, flags, addr: ret as u64, len: size as u32 };
+    let segment = if ret < 0 { Segment::default() } else { segment(args[0]) };
+    let mut count = 0;
+    if ret >= 0 {
+        remember(t, ret as u64, segment.size);
+        if let Some(slot) = t.bufs.first_mut() {
+            let addr = &raw const segment.size as u64;
+            *slot = BufAt { arg: extra::SEGMENT, dir: Dir::Extra, flags: 0, addr, len: 8 };
+        }
+        count = 1 + content(t, ret as u64, segment.size);
+        if segment.is_reached_from_outside() {
+            record::note(t, note::SHARED_MEMORY, b"a System V segment");
+        }
     }
     record::append(t, Kind::Call, flag::LOCAL, (row.nr, row.args.len()), args, ret, count, &[]);
     ret
 }
 
+/// Puts those parts of a segment into `t.bufs`, from the second on, that hold something: how many.
+fn content(t: &mut Thread, at: u64, size: u64) -> usize {
+    let part = size.div_ceil(PARTS_MAX).next_multiple_of(PAGE);
+    let (mut count, mut total, mut from) = (0, 0, 0);
+    let mut left_out = false;
+    while from < size {
+        let len = part.min(size - from);
+        if let Some((addr, used)) = touched(at + from, len) {
+            left_out |= total + used > CONTENT_MAX;
+            if let Some(slot) = t.bufs.get_mut(1 + count).filter(|_| !left_out) {
+                let flags = log_format::record::BUF_INDIRECT;
+                *slot = BufAt { arg: 1, dir: Dir::Out, flags, addr, len: used as u32 };
+                count += 1;
+                total += used;
+            }
+        }
+        from += len;
+    }
+    if left_out {
+        record::note(t, note::UNSUPPORTED, b"a segment with more content than 1 GiB");
+    }
+    count
+}
+
+/// Address and length of what lies between the first and the last used page in a part of a
+/// segment; None if no page has ever been used: to read such a page would make it.
+fn touched(at: u64, len: u64) -> Option<(u64, u64)> {
+    const PAGES_MAX: u64 = 256;
+    let mut pages = [0u8; PAGES_MAX as usize];
+    let end = at + len;
+    let mut found: Option<(u64, u64)> = None;
+    let mut from = at;
+    while from < end {
+        let part = (end - from).min(PAGES_MAX * PAGE);
+        // SAFETY: one byte for each page of the part.
+        if unsafe { sys!(libc::SYS_mincore, from, part, pages.as_mut_ptr()) } != 0 {
+            return Some((at, len));
+        }
+        let used = pages.iter().take(part.div_ceil(PAGE) as usize).map(|page| page & 1 != 0);
+        let places = (from..end).step_by(PAGE as usize);
+        for page in places.zip(used).filter_map(|(page, used)| used.then_some(page)) {
+            let first = found.map_or(page, |(first, _)| first);
+            found = Some((first, (page + PAGE).min(end)));
+        }
+        from += part;
+    }
+    found.map(|(first, behind)| (first, behind - first))
+}
+
 /// Replay: memory that stands for the segment in all processes is mapped before its content is
 /// taken from the log.
 fn replay_attach(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
-    let Some((ret, len)) = replay::peek_result(t, row, args) else {
+    let Some((ret, len)) = replay::peek_segment(t, row, args) else {
         return replay::call(t, row, args);
     };
     if ret >= 0 {
@@ -95,10 +155,28 @@ fn remember(t: &mut Thread, at: u64, size: u64) {
     }
 }
 
-fn segment_size(id: u64) -> u64 {
-    // struct shmid_ds: ipc_perm has 48 bytes, then the size.
+/// What the kernel knows of a segment.
+#[derive(Default)]
+struct Segment {
+    size: u64,
+    /// When it was made, seconds since the epoch.
+    made_s: u64,
+    maker: i32,
+}
+
+impl Segment {
+    /// True if a process outside of the session may have it attached.
+    fn is_reached_from_outside(&self) -> bool {
+        let ours = arena::entry_of(self.maker).is_some() || watchdog::is_dead(self.maker);
+        Reach::of_segment(self.made_s).outside || !ours
+    }
+}
+
+fn segment(id: u64) -> Segment {
+    // struct shmid_ds: ipc_perm has 48 bytes, then size, times of attach, detach and change, and
+    // the maker's pid.
     let mut segment = [0u64; 16];
     // SAFETY: shmid_ds has 112 bytes.
     unsafe { sys!(libc::SYS_shmctl, id, libc::IPC_STAT, segment.as_mut_ptr()) };
-    segment[6]
+    Segment { size: segment[6], made_s: segment[9], maker: segment[10] as i32 }
 }
