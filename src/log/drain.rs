@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{PLAIN_KEY, SLOT_BYTES, SLOT_COUNT, proc_state, slot_state, stop};
+use log_format::arena::{
+    PLAIN_KEY, SLOT_BYTES, SLOT_COUNT, SlotHeader, proc_state, slot_state, stop,
+};
 
 use super::chunk::{Encoder, Place};
 use super::map::{ArenaMap, ring};
@@ -250,6 +252,13 @@ impl Drain {
     fn take_full(&mut self) {
         let mut slots = self.arena.take_all(&self.arena.header().full);
         let arena = self.arena.clone();
+        if self.allocated == 0 {
+            // A killed host may have taken slots off the list and not written them: those behind
+            // them would not be next.
+            let full = |slot: &SlotHeader| slot.state.load(Ordering::Acquire) == slot_state::FULL;
+            let all = (0..).zip(arena.slots());
+            slots = all.filter_map(|(number, slot)| full(slot).then_some(number)).collect();
+        }
         slots.sort_by_key(|s| {
             let slot = arena.slot(*s);
             (slot.key.load(Ordering::Relaxed), slot.seq.load(Ordering::Relaxed))

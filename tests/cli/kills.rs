@@ -2,6 +2,8 @@
 //!
 //! `RR_TEST_LOOPS=100` kills that often.
 
+mod tree;
+
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -159,10 +161,14 @@ fn kill_at(victim: Victim, after: Duration) -> usize {
     left.len()
 }
 
+/// How often a test kills.
+fn loops() -> u64 {
+    std::env::var("RR_TEST_LOOPS").ok().and_then(|n| n.parse().ok()).unwrap_or(8)
+}
+
 fn kills(victim: Victim) {
-    let count: u64 = std::env::var("RR_TEST_LOOPS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
     let moment = |_| Duration::from_micros(fastrand::u64(0..KILL_US_MAX));
-    let left: Vec<usize> = (0..count).map(moment).map(|after| kill_at(victim, after)).collect();
+    let left: Vec<usize> = (0..loops()).map(moment).map(|after| kill_at(victim, after)).collect();
     println!("events left, of {}: {left:?}", undisturbed().len());
 }
 
