@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -13,10 +13,8 @@ use super::super::{command, place, rr_run, works};
 use super::{Victim, children, loops, signal, state};
 use crate::harness::c_program;
 
-/// Lines of each thread: more than it gets to before the last moment of a kill.
+/// Lines of each thread.
 const LINES: &str = "400";
-/// The last moment of a kill, microseconds after the start.
-const KILL_US_MAX: u64 = 700_000;
 
 /// Lines by process and thread.
 type Lines = BTreeMap<(String, u64), Vec<String>>;
@@ -63,19 +61,21 @@ fn logged(dir: &Path) -> Lines {
     lines
 }
 
-/// What each thread writes in an undisturbed run.
-fn undisturbed() -> &'static Lines {
-    static LINES: OnceLock<Lines> = OnceLock::new();
+/// What each thread writes in an undisturbed run, and how long that took.
+fn undisturbed() -> &'static (Lines, Duration) {
+    static LINES: OnceLock<(Lines, Duration)> = OnceLock::new();
     LINES.get_or_init(|| {
         let dir = place();
+        let start = Instant::now();
         assert!(recording(dir.path()).status().expect("rr-run starts").success());
+        let took = start.elapsed();
         let procs = std::fs::read_dir(dir.path().join("store/latest/procs"));
         let files = procs.expect("the session has logs").count();
         let lines = written(dir.path());
         let processes = lines.keys().filter(|(_, thread)| *thread == 0).count();
         assert!(files > processes, "{files} files of {processes} processes: none was rotated");
         assert_eq!(logged(dir.path()), lines);
-        lines
+        (lines, took)
     })
 }
 
@@ -94,7 +94,7 @@ fn stop(pid: &str, stopped: &mut Vec<String>) {
 /// Kills once; how many lines were logged.
 fn kill_at(victim: Victim, after: Duration) -> usize {
     let what = format!("{victim:?} killed after {after:?}");
-    let whole = undisturbed();
+    let (whole, _) = undisturbed();
     let dir = place();
     let mut child = recording(dir.path()).spawn().expect("rr-run starts");
     std::thread::sleep(after);
@@ -145,9 +145,10 @@ fn kill_at(victim: Victim, after: Duration) -> usize {
 }
 
 fn kills(victim: Victim) {
-    let moment = |_| Duration::from_micros(fastrand::u64(0..KILL_US_MAX));
+    let (whole, took) = undisturbed();
+    let moment = |_| took.mul_f64(fastrand::f64());
     let left: Vec<usize> = (0..loops()).map(moment).map(|after| kill_at(victim, after)).collect();
-    let whole: usize = undisturbed().values().map(Vec::len).sum();
+    let whole: usize = whole.values().map(Vec::len).sum();
     println!("lines logged, of {whole}: {left:?}");
 }
 
