@@ -280,6 +280,7 @@ pub fn note_name(code: u32) -> &'static str {
         note::UNSUPPORTED => "not reproduced",
         note::TLS_OPAQUE => "tls not intercepted",
         note::DENIED => "denied by the policy",
+        note::COPIED => "run from a copy",
         _ => "note",
     }
 }

@@ -3,6 +3,7 @@
 pub mod elf;
 pub mod environment;
 pub mod opens;
+pub mod privileges;
 pub mod setup;
 pub mod shim;
 pub mod spawn;

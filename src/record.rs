@@ -18,7 +18,7 @@ pub use children::ring_at_end;
 use crate::error::{Error, Result};
 use crate::intercept::{self, Interception};
 use crate::launch::spawn::{Spawn, raise_descriptor_limit, raise_file_limit, turn_aslr_off};
-use crate::launch::{elf, environment, setup, shim};
+use crate::launch::{elf, environment, privileges, setup, shim};
 use crate::log::drain::{Drain, Limits};
 use crate::log::map::{ArenaMap, wait};
 use crate::log::table::Table;
@@ -101,6 +101,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     };
     let executable = program.executable.as_path();
     program.identity = executable.metadata().map_or(0, |meta| finish::identity(&meta));
+    let copy = privileges::plain_copy(&program, &dir)?.map(PathBuf::into_os_string);
     let interception = intercept::prepare(recording.tls, &dir, &cwd, &mut program.env)?;
     if interception.is_some() {
         limits.extend(raise_descriptor_limit());
@@ -140,6 +141,9 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         manifest.warnings.push(ASLR_WARNING.into());
         eprintln!("rr-run: {ASLR_WARNING}");
     }
+    if copy.is_some() {
+        manifest.warnings.push(privileges::COPIED.into());
+    }
     session::write_manifest(&dir, &manifest, &mut redactor)?;
     // Without secrets.
     let shown = session::read_manifest(&dir)?;
@@ -168,7 +172,8 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     drain.redactor = redactor;
     drain.provide_slots()?;
     let listening = interception.map(|i| i.listen(&arena, &arena_path)).transpose()?;
-    let start = spawn_of(&filename, &manifest.program, &shim, &arena_path, limits)?;
+    let executed = copy.unwrap_or(filename);
+    let start = spawn_of(&executed, &manifest.program, &shim, &arena_path, limits)?;
     let mut children = Children::start(&start, &arena)?;
     // After the guest, which inherits neither its signal mask nor anything else of it.
     let telemetry = Watch::start(&dir, &shown, followers)?;
@@ -202,7 +207,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let told = telemetry.map_or(Ok(()), Watch::finish);
     if !loaded {
         return Err(Error::Machine {
-            doing: format!("record {}", Path::new(&filename).display()),
+            doing: format!("record {}", Path::new(&executed).display()),
             reason: "the program ran without loading the shim".into(),
         });
     }

@@ -4,6 +4,7 @@
 //! Replay: the kept copy, if the host offers one under that identity, else the file itself.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
+mod privileges;
 mod reach;
 mod script;
 
@@ -12,6 +13,8 @@ pub use script::{Script, script};
 
 use core::sync::atomic::Ordering;
 
+use log_format::arena::Mode;
+use log_format::privileges::Effect;
 use log_format::record::{FILE_ID_BYTES, FileId, file_identity, note};
 use log_format::table::Memory;
 
@@ -37,6 +40,8 @@ pub mod kept {
     pub const SHARED: u32 = 4;
     /// A copy was needed and could not be made.
     pub const FAILED: u32 = 8;
+    /// Executed as a copy, for the sake of the file's set-user-id bit.
+    pub const COPIED: u32 = 16;
 }
 
 /// An identity and its path, as they stand in the log.
@@ -171,7 +176,7 @@ pub fn identify(fd: u64, flags: u32) -> Identified {
         };
         let fresh = mtime_ns >= arena::header().started_ns.load(Ordering::Relaxed);
         let own = fresh || left.is_some() || stat.st_uid != 0 || !of_the_system(file.path());
-        if own || flags & kept::SHARED != 0 {
+        if own || flags & (kept::SHARED | kept::COPIED) != 0 {
             file.id.flags |= if keep(fd, &file.id) { kept::COPY } else { kept::FAILED };
         }
     }
@@ -340,6 +345,11 @@ pub struct Target {
     pub opaque: Option<&'static [u8]>,
 }
 
+/// Why a program runs from a copy; the text of a note.
+pub const COPIED: &[u8] = b"a setuid program of this user runs from a copy without the bit, \
+                            so that its addresses are not randomised; it sees the copy's name in \
+                            /proc";
+
 impl Target {
     /// The executed file, as the log has it.
     pub fn bytes(&self) -> &[u8] {
@@ -354,6 +364,15 @@ impl Target {
     /// The interpreter of a script, as the log has it.
     pub fn interpreter_bytes(&self) -> &[u8] {
         self.interpreter.bytes()
+    }
+
+    /// NUL-terminated path of the copy that must be executed instead, and its length, if so.
+    pub fn copy(&self, to: &mut [u8; NAME_BYTES]) -> Option<usize> {
+        let copied = self.opaque.is_none() && self.file.id.flags & kept::COPIED != 0;
+        if !copied || !kept_name(&arena::header().files_dir, self.file.id.identity, b"", to) {
+            return None;
+        }
+        to.iter().position(|byte| *byte == 0)
     }
 }
 
@@ -374,7 +393,11 @@ pub fn executable(dirfd: u64, path: u64, flags: u64) -> Target {
         return target;
     }
     let fd = fd as u64;
-    target.file = identify(fd, kept::EXECUTED);
+    let effect = privileges::of(fd);
+    // Only where the log is replayed do addresses matter.
+    let recorded = arena::header().mode.load(Ordering::Relaxed) == Mode::Record as u32;
+    let copied = if recorded && effect == Effect::Randomised { kept::COPIED } else { 0 };
+    target.file = identify(fd, kept::EXECUTED | copied);
     let mut script = Script::default();
     if script.parse_fd(fd) {
         // SAFETY: a NUL-terminated path of ours.
@@ -382,12 +405,21 @@ pub fn executable(dirfd: u64, path: u64, flags: u64) -> Target {
             unsafe { sys!(libc::SYS_open, script.interpreter(), libc::O_RDONLY | libc::O_CLOEXEC) };
         if fd >= 0 {
             target.interpreter = identify(fd as u64, kept::EXECUTED);
-            target.opaque = elf_reason(fd as u64);
+            target.opaque = elf_reason(fd as u64).or(match privileges::of(fd as u64) {
+                Effect::None => None,
+                Effect::Randomised => Some(b"a script whose interpreter is a setuid program"),
+                Effect::Raised(what) => Some(what.as_bytes()),
+            });
             // SAFETY: opened above.
             unsafe { sys!(libc::SYS_close, fd) };
         }
     } else {
-        target.opaque = elf_reason(fd);
+        let whole = copied == 0 || target.file.id.flags & kept::COPY != 0;
+        target.opaque = elf_reason(fd).or(match effect {
+            Effect::Raised(what) => Some(what.as_bytes()),
+            _ if whole => None,
+            _ => Some(b"a setuid program, of which no copy could be made"),
+        });
     }
     if !at_empty {
         // SAFETY: opened above.
@@ -401,10 +433,8 @@ fn elf_reason(fd: u64) -> Option<&'static [u8]> {
     let mut head = [0u8; 64];
     // SAFETY: own buffers.
     unsafe {
-        let mut stat: libc::stat = core::mem::zeroed();
         if sys!(libc::SYS_pread64, fd, head.as_mut_ptr(), head.len(), 0) < 64
             || !head.starts_with(b"\x7fELF")
-            || sys!(libc::SYS_fstat, fd, &raw mut stat) != 0
         {
             return None;
         }
@@ -414,13 +444,6 @@ fn elf_reason(fd: u64) -> Option<&'static [u8]> {
         const EM_X86_64: u8 = 62;
         if head[18] != EM_X86_64 {
             return Some(b"a program for another architecture");
-        }
-        let setuid =
-            stat.st_mode & libc::S_ISUID != 0 && sys!(libc::SYS_geteuid) as u32 != stat.st_uid;
-        let setgid =
-            stat.st_mode & libc::S_ISGID != 0 && sys!(libc::SYS_getegid) as u32 != stat.st_gid;
-        if setuid || setgid {
-            return Some(b"a set-user-id program (the loader ignores LD_PRELOAD)");
         }
         let word = |at: usize| {
             let mut w = [0; 8];

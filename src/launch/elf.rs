@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use log_format::privileges::Effect;
 use object::elf::{self, FileHeader64};
 use object::endian::LittleEndian;
 use object::pod;
 use object::read::elf::{FileHeader, ProgramHeader};
 
+use super::privileges;
 use crate::error::{Error, Result};
 
 /// Bytes read for the headers; program headers stand right behind the ELF header.
@@ -89,14 +91,13 @@ fn check_depth(path: &Path, depth: usize) -> Result<Program> {
         return Ok(program);
     }
     elf(&file, head, &refused, &unusable)?;
-    let ours = rustix::process::geteuid().as_raw();
-    if meta.mode() & 0o4000 != 0 && meta.uid() != ours {
-        return Err(unusable("it is setuid, and the loader ignores preloads for it"));
+    match privileges::of(&file).map_err(|e| refused(e.to_string()))? {
+        Effect::Raised(what) => Err(unusable(&format!("it is {what}"))),
+        Effect::Randomised if depth > 0 => {
+            Err(unusable("it is a script whose interpreter is a setuid program"))
+        }
+        Effect::Randomised | Effect::None => Ok(Program::Elf),
     }
-    if meta.mode() & 0o2010 == 0o2010 && meta.gid() != rustix::process::getegid().as_raw() {
-        return Err(unusable("it is setgid, and the loader ignores preloads for it"));
-    }
-    Ok(Program::Elf)
 }
 
 /// The interpreter that a script's first line names, as the kernel reads it.

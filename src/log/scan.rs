@@ -130,6 +130,7 @@ pub fn note_name(code: u32) -> &'static str {
         note::UNSUPPORTED => "unsupported",
         note::TLS_OPAQUE => "tls_opaque",
         note::DENIED => "denied",
+        note::COPIED => "copied",
         _ => "other",
     }
 }

@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use log_format::privileges::Effect;
+
 use crate::error::{Error, Result};
+use crate::launch::privileges;
 use crate::session::hashes::Hashes;
 use crate::session::manifest::{File, Manifest};
 use crate::session::{Session, finish};
@@ -29,7 +32,13 @@ pub fn prepare(session: &Session, files_dir: &Path) -> Result<()> {
 
 fn one(session: &Session, file: &File, files_dir: &Path, hashes: &mut Hashes) -> Result<()> {
     // The original has secrets that the guest had not got.
-    let difference = if file.redacted { Some("it is redacted") } else { difference(file, hashes) };
+    let difference = if file.redacted {
+        Some("it is redacted")
+    } else if file.kept && from_a_copy(session, file) {
+        Some("it ran from a copy")
+    } else {
+        difference(file, hashes)
+    };
     let differs = match difference {
         None => return Ok(()),
         Some(differs) => differs,
@@ -45,6 +54,17 @@ fn one(session: &Session, file: &File, files_dir: &Path, hashes: &mut Hashes) ->
         return Ok(());
     }
     Err(Error::FileChanged { path: file.path.as_path().to_owned(), reason: differs.into() })
+}
+
+/// True for a program whose addresses would be randomised, and for the copy that ran instead.
+fn from_a_copy(session: &Session, file: &File) -> bool {
+    let path = file.path.as_path();
+    let marked = || {
+        fs::File::open(path)
+            .and_then(|file| privileges::of(&file))
+            .is_ok_and(|effect| effect != Effect::None)
+    };
+    path.starts_with(session.dir()) || file.executed && marked()
 }
 
 /// How the original differs from what was recorded, if it does.

@@ -127,7 +127,69 @@ fn a_setuid_program_of_root() {
     }
     assert_eq!(works(&other(&["--replay"])), recorded);
     let show = works(&other(&["show"]));
-    assert!(show.contains("a set-user-id program"), "{show}");
+    assert!(show.contains("a setuid program"), "{show}");
+}
+
+/// A program of root's that root runs gets no other rights, but random addresses: it is recorded
+/// from a copy without the bit.
+#[test]
+fn a_setuid_program_of_its_own_owner() {
+    let dir = place();
+    let path = dir.path().join("it");
+    fs::copy(crate::harness::c_program("clocks"), &path).expect("a program can be copied");
+    for (mode, what) in [(0o4755, "setuid"), (0o2755, "setgid")] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode can be set");
+        for command in [&["./it"][..], &["bash", "-c", "./it; (exec ./it) | tail -n 3"]] {
+            let said = works(&rr_run(dir.path(), &[&["--record"], command].concat()));
+            assert_eq!(works(&rr_run(dir.path(), &["--replay"])), said, "{what} {command:?}");
+            let info = works(&rr_run(dir.path(), &["info"]));
+            assert!(info.contains("copy without the bit"), "{info}");
+            assert!(!info.contains("opaque"), "{info}");
+        }
+    }
+    // The copies serve where the program is gone.
+    let said = works(&rr_run(dir.path(), &["--record", "./it"]));
+    fs::remove_file(&path).expect("it can be removed");
+    assert_eq!(works(&rr_run(dir.path(), &["--replay"])), said);
+}
+
+/// A system's setuid program, run by root.
+#[test]
+fn su_of_root() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root owns su");
+        return;
+    }
+    let dir = place();
+    let command = ["--record", "su", "-s", "/bin/bash", "-c", "echo $UID; date +%N", "nobody"];
+    let recorded = rr_run(dir.path(), &command);
+    if recorded.code != Some(0) {
+        eprintln!("not run: su does not work here: {recorded}");
+        return;
+    }
+    let said = works(&recorded);
+    assert_eq!(works(&rr_run(dir.path(), &["--replay"])), said);
+}
+
+/// File capabilities raise another user, and change nothing for root.
+#[test]
+fn a_program_with_capabilities() {
+    let dir = place();
+    fs::copy("/bin/cat", dir.path().join("it")).expect("a program can be copied");
+    let mut setcap = Command::new("setcap");
+    setcap.args(["cap_net_raw+ep", "it"]).current_dir(dir.path()).stderr(Stdio::null());
+    if !setcap.status().is_ok_and(|status| status.success()) {
+        eprintln!("not run: setcap is missing, or not permitted");
+        return;
+    }
+    let recorded = rr_run(dir.path(), &["--record", "./it", "/proc/self/maps"]);
+    let said = works(&recorded);
+    assert_eq!(works(&rr_run(dir.path(), &["--replay"])), said);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let script = "setpriv --reuid 65534 --clear-groups bash -c './it /dev/null; echo $?'";
+    works(&rr_run(dir.path(), &["--record", "bash", "-c", script]));
+    let show = works(&rr_run(dir.path(), &["show"]));
+    assert!(show.contains("a program with file capabilities"), "{show}");
 }
 
 /// A child whose program finds neither shim nor arena: it has another root directory.

@@ -1,12 +1,13 @@
 //! The contract between the shim (inside the guest) and the host (`rr-run`).
 //!
-//! Four things are shared, and only here:
+//! Five things are shared, and only here:
 //!
 //! * [`arena`]: the file both sides map. Each guest process appends to *slots* of it while
 //!   recording; the host moves full slots into the session. On replay the host fills slots and
 //!   the shim consumes them.
 //! * [`record`]: the bytes of one log entry, their writer-side layout and the checked parser.
 //! * [`handover`]: how a guest's TLS connection passes to the host.
+//! * [`privileges`]: what the marks of an executed file come to.
 //! * [`table`]: one row for every x86-64 syscall: its name, class, arguments and buffers.
 //!
 //! ```text
@@ -28,6 +29,7 @@ pub mod arena;
 pub mod clocks;
 pub mod handover;
 pub mod policy;
+pub mod privileges;
 pub mod record;
 pub mod table;
 

@@ -119,6 +119,8 @@ pub mod note {
     pub const TLS_OPAQUE: u32 = 7;
     /// A call that the policy forbids and that was answered with an error; the text says what.
     pub const DENIED: u32 = 8;
+    /// A setuid program of the guest's own user was executed as a copy without the bit.
+    pub const COPIED: u32 = 9;
 }
 
 /// Records of the log of plaintext ([`crate::arena::PLAIN_KEY`]), written by the host only.

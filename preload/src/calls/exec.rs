@@ -58,6 +58,11 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
         return ret;
     }
+    let mut copy = [0; files::NAME_BYTES];
+    let copied = target.copy(&mut copy);
+    if copied.is_some() {
+        record::note(t, note::COPIED, files::COPIED);
+    }
     let entry = t.process().entry();
     if let Some(reason) = target.opaque {
         record::note(t, note::OPAQUE, reason);
@@ -68,6 +73,15 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     entry.generation.fetch_add(1, Ordering::Relaxed);
     entry.holds_shared.store(t.process().has_shared.into(), Ordering::Release);
+    let plan = match copied {
+        Some(_) => Plan {
+            dirfd: libc::AT_FDCWD as i64 as u64,
+            path: copy.as_ptr() as u64,
+            flags: 0,
+            ..plan
+        },
+        None => plan,
+    };
     let name_len = name_len(&plan);
     let traps_tsc = t.process().trap_tsc;
     if traps_tsc {
