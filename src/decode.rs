@@ -281,6 +281,8 @@ pub fn note_name(code: u32) -> &'static str {
         note::TLS_OPAQUE => "tls not intercepted",
         note::DENIED => "denied by the policy",
         note::COPIED => "run from a copy",
+        note::RANDOM => "can use rdrand or rdseed, which are not recorded",
+        note::SECCOMP => "a seccomp filter was installed",
         _ => "note",
     }
 }

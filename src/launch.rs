@@ -1,5 +1,6 @@
 //! Starting guests: the shim, the environment, the program, its process tree.
 
+pub mod code;
 pub mod elf;
 pub mod environment;
 pub mod opens;

@@ -17,6 +17,7 @@ pub use children::ring_at_end;
 
 use crate::error::{Error, Result};
 use crate::intercept::{self, Interception};
+use crate::launch::code::Known;
 use crate::launch::spawn::{Spawn, raise_descriptor_limit, raise_file_limit, turn_aslr_off};
 use crate::launch::{elf, environment, privileges, setup, shim};
 use crate::log::drain::{Drain, Limits};
@@ -168,6 +169,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         policy: recording.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);
+    let code = Known::load(dir.parent().unwrap_or(&dir), &arena.header().code);
     let mut drain = Drain::new(arena.clone(), &dir, recording.limits)?;
     drain.redactor = redactor;
     drain.provide_slots()?;
@@ -184,6 +186,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         interception.finish(|| drain.round(), recording.linger);
     }
     drain.finish();
+    code.save(&arena.header().code);
     let (stopped, failure) = drain.stopped();
     let reason = ended.or_else(|| stop_reason(stopped, failure));
     let mut redactor = std::mem::take(&mut drain.redactor);

@@ -29,6 +29,7 @@ use standstill::Standstill;
 pub use until::Until;
 
 use crate::error::{Error, Result};
+use crate::launch::code::Known;
 use crate::launch::spawn::{Recorded, Signals, Spawn, raise_file_limit, spawn, turn_aslr_off};
 use crate::launch::{environment, opens, setup, shim};
 use crate::log::feed::Feed;
@@ -161,6 +162,8 @@ impl<'a> Run<'a> {
             policy: Policy::default(),
         };
         let arena = Arc::new(setup.create()?);
+        let store = session.dir().parent().unwrap_or(session.dir());
+        let _ = Known::load(store, &arena.header().code);
         let mut feed = Feed::new(arena.clone(), session.dir(), false);
         feed.accept(Marks::read(session.dir())?);
         feed.round()?;

@@ -5,6 +5,7 @@ mod commands;
 mod damage;
 mod ends;
 mod hermetic;
+mod inexact;
 mod kills;
 mod leftovers;
 mod libraries;

@@ -228,12 +228,14 @@ fn help_names_every_exit_code_of_the_readme() {
 }
 
 /// Files of the source that write files, and why no secret gets into a session by them.
-const WRITERS: [(&str, &str); 25] = [
+const WRITERS: [(&str, &str); 27] = [
     ("cli/audit.rs", "a report that the user names"),
     ("cli/export.rs", "read from redacted logs, to a file that the user names"),
     ("cli/mismatches.rs", "rules, made of a redacted report"),
     ("cli/serve.rs", "a report that the user names, a certificate"),
     ("intercept/trust.rs", "certificates"),
+    ("launch/code.rs", "what instructions programs have"),
+    ("launch/privileges.rs", "the program; kept files are redacted at the end"),
     ("launch/shim.rs", "the shim"),
     ("log/map.rs", "the arena, which is gone when recording ends"),
     ("log/writer.rs", "logs: takes only what a redactor has made"),

@@ -145,6 +145,16 @@ fn identity_of(stat: &libc::stat) -> (u64, u64, u64) {
     (file_identity(stat.st_dev, stat.st_ino, size, mtime_ns, ctime_ns), mtime_ns, ctime_ns)
 }
 
+/// Identity of the file with this NUL-terminated name.
+pub fn named(name: &[u8; PATH_BYTES]) -> Option<u64> {
+    // SAFETY: all zeros are a valid stat, which the kernel fills; the name ends with a NUL.
+    unsafe {
+        let mut stat: libc::stat = core::mem::zeroed();
+        let there = sys!(libc::SYS_stat, name.as_ptr(), &raw mut stat) == 0;
+        there.then(|| identity_of(&stat).0)
+    }
+}
+
 /// Identifies an open file and keeps a copy if replay may need one. Only regular files.
 pub fn identify(fd: u64, flags: u32) -> Identified {
     let mut file = Identified::NONE;

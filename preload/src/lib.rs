@@ -20,6 +20,7 @@
 
 mod arena;
 mod calls;
+mod code;
 mod cursor;
 mod dispatch;
 mod diverge;

@@ -92,6 +92,8 @@ pub struct Process {
     pub sharing: AtomicBool,
     /// rdtsc is trapped; the clock is read by syscalls, for the vDSO uses the instruction too.
     pub trap_tsc: bool,
+    /// The environment keeps OpenSSL and its kin from random instructions.
+    pub masked: bool,
     /// One of its threads holds the shared token.
     pub has_shared: bool,
     /// Another thread has waited long for the token.

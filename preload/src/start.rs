@@ -15,7 +15,9 @@ use crate::process::{BELLS, Ordinals, Process, SigAction};
 use crate::sys::{Guest, complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
-use crate::{arena, calls, entropy, files, patch, record, replay, signals, token, trap, vdso};
+use crate::{
+    arena, calls, code, entropy, files, patch, record, replay, signals, token, trap, vdso,
+};
 use calls::time;
 
 /// The guest's environment as the shim finds it.
@@ -23,6 +25,8 @@ struct Environment {
     entries: *mut *mut u8,
     arena: *const u8,
     proc: u32,
+    /// It has OPENSSL_ia32cap.
+    masked: bool,
 }
 
 #[ctor::ctor(unsafe)]
@@ -30,7 +34,7 @@ fn start() {
     // SAFETY: runs once, before any other code of the process besides the loader's.
     unsafe {
         let Some(entries) = environ() else { return };
-        let mut env = Environment { entries, arena: core::ptr::null(), proc: 0 };
+        let mut env = Environment { entries, arena: core::ptr::null(), proc: 0, masked: false };
         let random = scrub(&mut env);
         if env.arena.is_null() {
             return;
@@ -99,6 +103,7 @@ unsafe fn scrub(env: &mut Environment) -> *mut u8 {
                     to = to.add(1);
                 }
             } else {
+                env.masked |= after(entry, b"OPENSSL_ia32cap=").is_some();
                 *to = entry;
                 to = to.add(1);
             }
@@ -157,6 +162,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             has_shared: false,
             trap_tsc: false,
             wanted: 0.into(),
+            masked: env.masked,
             seen_steps: 0.into(),
             samples: 0,
             sample_steps: 0,
@@ -191,13 +197,16 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     t.rng = entropy::stream(t.process(), 0);
     let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
     let mut reads_tsc = t.process().option(option::TRAP_TSC);
+    let mut random_code = Paths { bytes: [0; 2048], used: 0 };
     let count = maps::read(&mut special, |file| {
         if let Some((start, end)) = file.code
-            && !reads_tsc
-            && !files::of_the_system(file.path)
             && !is_shim(file.path)
         {
-            reads_tsc = time::has_rdtsc(start, end);
+            let verdict = code::judge(file.path, start, end, env.masked);
+            reads_tsc |= verdict.trap_counter;
+            if verdict.random {
+                random_code.add(file.path);
+            }
         }
     });
     t.process().trap_tsc = reads_tsc;
@@ -217,6 +226,11 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     arena::ring();
     begin_image(t, true);
     calls::clocks::open(t.process());
+    if t.process().logging {
+        for path in random_code.all() {
+            record::note(t, note::RANDOM, path);
+        }
+    }
     if entry.holds_shared.swap(0, Ordering::AcqRel) != 0 {
         // The image before the exec held the shared token; this one shares nothing yet.
         t.process().has_shared = true;
@@ -387,6 +401,29 @@ fn is_shim(path: &[u8]) -> bool {
     if own.get(..len) == Some(path) {
         return true;
     }
+/// Paths one after the other, each with a NUL; what does not fit is left out.
+struct Paths {
+    bytes: [u8; 2048],
+    used: usize,
+}
+
+impl Paths {
+    fn add(&mut self, path: &[u8]) {
+        let end = self.used + path.len();
+        if end < self.bytes.len()
+            && let Some(to) = self.bytes.get_mut(self.used..end)
+        {
+            to.copy_from_slice(path);
+            self.used = end + 1;
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &[u8]> {
+        let bytes = self.bytes.get(..self.used).unwrap_or(&[]);
+        bytes.split(|byte| *byte == 0).filter(|path| !path.is_empty())
+    }
+}
+
     let len = arena::string(&header.arena_path, &mut own);
     own.get(..len) == Some(path)
 }

@@ -273,6 +273,10 @@ fn counts(page: &mut Page, manifest: &Manifest, seen: Option<&Seen>) {
         let processes = units::plural(opaque, "process", "processes");
         page.line("opaque", format!("{processes} ran unseen, see below"));
     }
+    if counts.inexact_signals > 0 {
+        let signals = units::plural(counts.inexact_signals as usize, "signal", "signals");
+        page.line("inexact", format!("{signals} that came while the program made no call"));
+    }
     if counts.dropped > 0 {
         page.line(
             "dropped",

@@ -26,8 +26,7 @@ pub fn of(file: &File) -> std::io::Result<Effect> {
     // An error means that there are none.
     let len = fgetxattr(file, "security.capability", &mut bytes[..]).unwrap_or(0);
     let capabilities = bytes.get(..len).unwrap_or(&[]);
-    let mut marks =
-        Marks { mode: meta.mode(), uid: meta.uid(), gid: meta.gid(), capabilities };
+    let mut marks = Marks { mode: meta.mode(), uid: meta.uid(), gid: meta.gid(), capabilities };
     let mut caller = Caller {
         uid: getuid().as_raw(),
         euid: geteuid().as_raw(),

@@ -3,7 +3,9 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use log_format::record::{self, Dir, FILE_ID_BYTES, FileId, Header, Kind, Record, extra, note};
+use log_format::record::{
+    self, Dir, FILE_ID_BYTES, FileId, Header, Kind, Record, extra, flag, note,
+};
 
 use crate::intercept::plain;
 
@@ -26,6 +28,8 @@ pub struct Scan {
     pub events: u64,
     /// Complete records by the number of their kind, which is counted often.
     kinds: [u64; Kind::ALL.len() + 1],
+    /// Signals delivered where no call was made.
+    pub inexact_signals: u64,
     /// Notes by code.
     pub notes: BTreeMap<&'static str, u64>,
     /// Files mapped or executed, by identity.
@@ -131,6 +135,8 @@ pub fn note_name(code: u32) -> &'static str {
         note::TLS_OPAQUE => "tls_opaque",
         note::DENIED => "denied",
         note::COPIED => "copied",
+        note::RANDOM => "random_instructions",
+        note::SECCOMP => "seccomp",
         _ => "other",
     }
 }
@@ -228,6 +234,9 @@ impl Scan {
     fn record(&mut self, header: Header, bytes: &[u8]) {
         self.events += 1;
         self.kinds[header.kind as usize] += 1;
+        if header.kind == Kind::Signal && header.flags & flag::INEXACT != 0 {
+            self.inexact_signals += 1;
+        }
         match header.kind {
             Kind::Start | Kind::Call | Kind::Yield | Kind::Exit | Kind::Note | Kind::Plain => {}
             Kind::Clock

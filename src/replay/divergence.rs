@@ -1,12 +1,13 @@
 //! The report of a divergence: the first point where a replay and its recording differ.
 
+mod causes;
 mod render;
 
 use std::sync::atomic::Ordering;
 
 use log_format::arena::{DivergenceEntry, ROOT_KEY, divergence};
 use log_format::record::{
-    BUF_INDIRECT, Dir, HEADER_BYTES, Header, Kind, Record, buf_words, call_words, extra,
+    BUF_INDIRECT, Dir, HEADER_BYTES, Header, Kind, Record, buf_words, call_words,
 };
 use log_format::table::{self, Memory};
 use serde::Serialize;
@@ -14,9 +15,7 @@ use serde::Serialize;
 use super::stack::{Frame, Remote, stack};
 use crate::decode;
 use crate::error::Result;
-use crate::launch::shim;
 use crate::log::map::ArenaMap;
-use crate::log::scan::file_id;
 use crate::session::Session;
 use crate::session::manifest::ByteText;
 
@@ -150,7 +149,7 @@ pub struct Report {
     /// The guest's stack, innermost first.
     pub stack: Vec<Frame>,
     /// What commonly causes such a difference.
-    pub causes: Vec<&'static str>,
+    pub causes: Vec<String>,
 }
 
 impl Report {
@@ -188,7 +187,7 @@ impl Report {
         report.compare(entry, record.as_ref());
         let regs = [0, 1, 2].map(|i| entry.regs.get(i).map_or(0, |r| r.load(Ordering::Acquire)));
         report.stack = stack(pid, regs);
-        report.find_causes(session, record.as_ref());
+        report.causes = causes::find(&report, session, key, record.as_ref());
         report
     }
 
@@ -197,16 +196,8 @@ impl Report {
         let mut report = Report::empty(session, key, what, step);
         let _ = report.read_log(session, key, &mut None);
         report.actual = actual;
-        report.find_causes(session, None);
+        report.causes = causes::find(&report, session, key, None);
         report
-    }
-
-    fn find_causes(&mut self, session: &Session, record: Option<&Record<'_>>) {
-        self.causes = causes(self.what, record);
-        let recorder = &session.manifest().shim;
-        if !recorder.is_empty() && *recorder != shim::HASH && self.what != What::Until {
-            self.causes.insert(0, "the session was recorded by another build of rr-run");
-        }
     }
 
     fn empty(session: &Session, key: u64, what: What, step: u64) -> Report {
@@ -387,35 +378,4 @@ fn pseudo(kind: Option<Kind>) -> &'static str {
             "another event"
         }
     }
-}
-
-/// What commonly causes such a difference, likeliest first.
-fn causes(what: What, record: Option<&Record<'_>>) -> Vec<&'static str> {
-    const RANDOM: &str = "randomness that can't be trapped: RDRAND, RDSEED (the recording's \
-                          `rr-run info` and OPENSSL_ia32cap tell), or rdtsc (`--trap-tsc`)";
-    const ADDRESSES: &str = "an address in the data: hash order or pointers printed, and address \
-                             space randomisation was on in one of the runs";
-    const CHANGED: &str = "another kernel, processor or library than when it was recorded";
-    const RACE: &str = "threads or processes that share memory and race without a call";
-    const SPIN: &str = "a thread that was preempted while it computed (`rr-run show` has preempt \
-                        events)";
-    let mut causes = match what {
-        What::Call | What::PastEnd | What::End | What::Standstill => {
-            vec![RACE, RANDOM, CHANGED, SPIN]
-        }
-        What::Argument => vec![RACE, ADDRESSES, RANDOM],
-        What::Buffer => vec![RANDOM, ADDRESSES, RACE],
-        What::Result => vec!["address space randomisation was on in one of the runs", CHANGED],
-        What::Thread => vec![SPIN, RACE],
-        What::File => vec!["a file that was replaced since, and not kept in the session", CHANGED],
-        What::Log => vec!["a damaged session (`rr-run verify`)", "a defect of rr-run"],
-        What::Process => vec![RACE, "a recording that was cut short"],
-        What::Until => Vec::new(),
-    };
-    let file = record.and_then(|r| r.call().ok()).and_then(|c| c.buf(extra::FILE, Dir::Extra));
-    if !matches!(what, What::File | What::Until) && file.is_some_and(|b| file_id(b.bytes).is_some())
-    {
-        causes.push("a mapped file that differs");
-    }
-    causes
 }

@@ -354,6 +354,9 @@ pub struct Counts {
     pub kinds: BTreeMap<String, u64>,
     /// Notes by code (`refused`, `opaque`, `unknown` ...).
     pub notes: BTreeMap<String, u64>,
+    /// Signals that came while a thread made no call: where their handlers ran is not reproduced.
+    #[serde(default)]
+    pub inexact_signals: u64,
     /// Records dropped because recording had stopped.
     pub dropped: u64,
     /// Writes to stdout and stderr, those that were begun and never logged included; not known

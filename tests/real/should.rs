@@ -76,3 +76,21 @@ fn go_with_cgo() {
         .server()
         .check();
 }
+
+/// The Go of the system reads the time stamp counter, though it lies under /usr.
+#[test]
+fn go_of_the_system() {
+    let found = std::process::Command::new("go").arg("version").output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        eprintln!("not run: there is no go");
+        return;
+    }
+    for arguments in [&["version"][..], &["env", "GOROOT", "GOVERSION"], &["vet", "."]] {
+        Case::new("go")
+            .args(arguments.iter().copied())
+            .file("go.mod", "module example.test/m\n")
+            .file("m.go", "package main\n\nfunc main() { println(1) }\n")
+            .limit_s(180)
+            .check();
+    }
+}

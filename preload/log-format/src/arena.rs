@@ -311,6 +311,13 @@ pub struct ArenaHeader {
     pub redacted_writes: AtomicU64,
     /// Replay: which process `until_step` is about.
     pub until_key: AtomicU64,
+    /// What is known of the code in files.
+    pub code: crate::code::Table,
+    /// Grows while the host lives, for guests that can't see it: those in other pid namespaces
+    /// and those with seccomp filters. (record)
+    pub heartbeat: AtomicU32,
+    /// Padding.
+    pub pad1: AtomicU32,
 }
 
 /// The shim's account of a divergence; the host adds stack and context from the live process.

@@ -1,6 +1,6 @@
 //! The contract between the shim (inside the guest) and the host (`rr-run`).
 //!
-//! Five things are shared, and only here:
+//! Six things are shared, and only here:
 //!
 //! * [`arena`]: the file both sides map. Each guest process appends to *slots* of it while
 //!   recording; the host moves full slots into the session. On replay the host fills slots and
@@ -8,6 +8,7 @@
 //! * [`record`]: the bytes of one log entry, their writer-side layout and the checked parser.
 //! * [`handover`]: how a guest's TLS connection passes to the host.
 //! * [`privileges`]: what the marks of an executed file come to.
+//! * [`code`]: what is known of mapped code.
 //! * [`table`]: one row for every x86-64 syscall: its name, class, arguments and buffers.
 //!
 //! ```text
@@ -27,6 +28,7 @@
 
 pub mod arena;
 pub mod clocks;
+pub mod code;
 pub mod handover;
 pub mod policy;
 pub mod privileges;

@@ -136,8 +136,7 @@ mod tests {
         inheritable: 0,
         bounding: u64::MAX,
     };
-    const ROOT: Caller =
-        Caller { uid: 0, euid: 0, gid: 0, egid: 0, permitted: u64::MAX, ..USER };
+    const ROOT: Caller = Caller { uid: 0, euid: 0, gid: 0, egid: 0, permitted: u64::MAX, ..USER };
     /// cap_net_raw, permitted and effective.
     const PING: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 

@@ -121,6 +121,10 @@ pub mod note {
     pub const DENIED: u32 = 8;
     /// A setuid program of the guest's own user was executed as a copy without the bit.
     pub const COPIED: u32 = 9;
+    /// Code that may take random numbers from the processor was mapped; the text names the file.
+    pub const RANDOM: u32 = 10;
+    /// The guest installed a seccomp filter, which holds for the shim too.
+    pub const SECCOMP: u32 = 11;
 }
 
 /// Records of the log of plaintext ([`crate::arena::PLAIN_KEY`]), written by the host only.

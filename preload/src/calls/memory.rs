@@ -54,7 +54,7 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let file = &mut t.process().last_mapped;
     let fresh = files::identify_again(fd, if reach.tree { kept::SHARED } else { 0 }, file);
     if args[2] & libc::PROT_EXEC as u64 != 0 {
-        super::time::watch_code(t, file.path(), file.id.size, ret as u64, args);
+        crate::code::watch(t, file.path(), file.id.size, ret as u64, args);
     }
     let extras = [(extra::FILE, file.bytes())];
     let used = usize::from(!file.bytes().is_empty());
@@ -131,7 +131,7 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         let mut path = [0; files::PATH_BYTES];
         let len = path_len.min(path.len());
         path[..len].copy_from_slice(&t.scratch[..len]);
-        super::time::watch_code(t, &path[..len], id.size, at, args);
+        crate::code::watch(t, &path[..len], id.size, at, args);
     }
     ret
 }

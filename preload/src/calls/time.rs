@@ -179,56 +179,6 @@ pub fn let_tsc_be() {
     unsafe { sys!(libc::SYS_prctl, PR_SET_TSC, PR_TSC_ENABLE) };
 }
 
-/// True if the code from `start` to `end` reads the time stamp counter to use all of it: rdtsc
-/// and, within a few instructions, a shift of a register by 32 (its upper half). The two bytes
-/// of rdtsc alone would be found by chance in any large program.
-pub fn has_rdtsc(start: u64, end: u64) -> bool {
-    use core::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
-    };
-    const REACH: u64 = 24;
-    // shl $32, %r64
-    let shift = |w: &[u8]| matches!(w, [0x48 | 0x49, 0xc1, 0xe0..=0xe7, 0x20]);
-    let mut at = start;
-    while at + 16 + REACH < end {
-        // SAFETY: SSE2 is part of x86-64; the mapping is readable code from start to end.
-        let mut hits = unsafe {
-            let block = _mm_loadu_si128(at as *const __m128i);
-            let next = _mm_loadu_si128((at + 1) as *const __m128i);
-            let first = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(0x0f)));
-            let rdtsc = _mm_cmpeq_epi8(next, _mm_set1_epi8(0x31));
-            let rdtscp = _mm_cmpeq_epi8(next, _mm_set1_epi8(0x01));
-            first & _mm_movemask_epi8(_mm_or_si128(rdtsc, rdtscp))
-        };
-        while hits != 0 {
-            let found = at + u64::from(hits.trailing_zeros());
-            hits &= hits - 1;
-            // SAFETY: below `end`, as the loop's condition leaves REACH bytes.
-            let code = unsafe { core::slice::from_raw_parts(found as *const u8, REACH as usize) };
-            let reads = matches!(code, [0x0f, 0x31, ..] | [0x0f, 0x01, 0xf9, ..]);
-            if reads && code.windows(4).any(shift) {
-                return true;
-            }
-        }
-        at += 16;
-    }
-    false
-}
-
-/// After code was mapped by an mmap with these arguments, at `start`, from a file of `size` bytes:
-/// traps the counter from here on if the code reads it.
-pub fn watch_code(t: &mut Thread, path: &[u8], size: u64, start: u64, args: &[u64; 6]) {
-    let p = t.process();
-    let [_, len, _, _, _, offset] = *args;
-    // Pages behind the file's end can't be touched; the loader maps them before others replace
-    // them.
-    let len = len.min(size.next_multiple_of(4096).saturating_sub(offset));
-    if !p.trap_tsc && !crate::files::of_the_system(path) && has_rdtsc(start, start + len) {
-        p.trap_tsc = true;
-        trap_tsc();
-    }
-}
-
 fn allowed_rdtsc() -> u64 {
     // SAFETY: enables the instruction for this thread around one read.
     unsafe {

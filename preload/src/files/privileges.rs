@@ -35,8 +35,7 @@ pub fn of(fd: u64) -> Effect {
         )
     };
     let capabilities = bytes.get(..len.max(0) as usize).unwrap_or(&[]);
-    let mut marks =
-        Marks { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, capabilities };
+    let mut marks = Marks { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, capabilities };
     let mut caller = Caller { uid, euid, gid, egid, ..Caller::default() };
     if marks.any() {
         if ignored(fd) {
