@@ -12,6 +12,7 @@ pub mod drain;
 pub mod feed;
 pub mod frames;
 pub mod map;
+mod namespaces;
 pub mod output;
 pub mod reader;
 pub mod scan;

@@ -384,6 +384,7 @@ fn follow(
     let mut root_ended: Option<Instant> = None;
     loop {
         let seen = arena.header().doorbell.load(Ordering::Acquire);
+        arena.header().heartbeat.fetch_add(1, Ordering::AcqRel);
         children.reap();
         drain.round();
         if children.root_status().is_some() {

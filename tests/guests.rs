@@ -228,3 +228,35 @@ fn a_static_child_is_opaque() {
         .says("static a 5")
         .check();
 }
+
+/// A filter holds for the shim too, which therefore makes only the calls of the guest.
+#[test]
+fn a_guest_with_a_seccomp_filter() {
+    Case::c("filtered").stdin("some input").code(5).same_as_native().check();
+    for what in ["threads", "no-clone3", "exec"] {
+        Case::c("filtered").arg(what).check();
+    }
+    let recording = Case::c("filtered").code(5).record().expect("it can be recorded");
+    let manifest = std::fs::read_to_string(recording.session.join("manifest.json"));
+    assert!(manifest.is_ok_and(|json| json.contains("\"seccomp\": 1")));
+}
+
+/// There pids mean other processes than outside.
+#[test]
+fn a_pid_namespace() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can make a pid namespace");
+        return;
+    }
+    let made = std::process::Command::new("unshare").args(["-p", "--fork", "true"]).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("not run: no pid namespace can be made here");
+        return;
+    }
+    let work = "echo $$; (date +%N; sleep 0.3); for i in 1 2 3; do echo $i $BASHPID & done; wait; \
+                head -c 3000000 /dev/urandom | md5sum; exit 7";
+    for options in ["-p --fork", "-p --fork --mount-proc", "-U -r -p --fork"] {
+        let script = format!("unshare {options} bash -c '{work}'; echo ended $?");
+        Case::bash(&script).says("ended 7").check();
+    }
+}

@@ -1,13 +1,25 @@
 //! The shim's view of the mapped arena.
 #![allow(unsafe_code, reason = "typed access to the shared mapping")]
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use log_format::arena::{self, ArenaHeader, ProcEntry, SlotHeader, Socket, socket_state};
+use log_format::arena::{
+    self, ArenaHeader, Mode, ProcEntry, SlotHeader, Socket, proc_trait, socket_state,
+};
 
 use crate::sys::{futex_wait, futex_wake, sys};
 
 static MAPPED: AtomicBool = AtomicBool::new(false);
+/// This process's traits.
+static TRAITS: AtomicU32 = AtomicU32::new(0);
+/// The host's last heartbeat seen, and how often it was still the same since.
+static BEAT: AtomicU32 = AtomicU32::new(0);
+static MISSED: AtomicU32 = AtomicU32::new(0);
+/// Looks without a heartbeat after which the host counts as gone. There is one look for every
+/// [`SPINS`] or every tenth of a second.
+const MISSED_MAX: u32 = 300;
+/// How often a wait without a call looks for what it waits for.
+const SPINS: u32 = 1_000_000;
 
 /// Maps the arena file at its fixed address.
 ///
@@ -108,16 +120,65 @@ pub fn output() -> *mut u8 {
     (arena::BASE + arena::OUTPUT_AT as u64) as *mut u8
 }
 
-/// Tells the host that there is work.
+/// Takes over the traits of this process's entry.
+pub fn adopt(entry: &ProcEntry) {
+    // Only recordings have them: a replay makes no such namespace or filter.
+    if header().mode.load(Ordering::Relaxed) == Mode::Record as u32 {
+        TRAITS.store(entry.traits.load(Ordering::Acquire), Ordering::Relaxed);
+    }
+}
+
+/// Adds traits to this process and its entry.
+pub fn add_traits(entry: &ProcEntry, traits: u32) {
+    entry.traits.fetch_or(traits, Ordering::AcqRel);
+    adopt(entry);
+}
+
+/// True in another pid namespace than the host's: pids mean other processes there.
+pub fn is_foreign() -> bool {
+    TRAITS.load(Ordering::Relaxed) & proc_trait::FOREIGN != 0
+}
+
+/// True if a seccomp filter may forbid calls that the guest itself does not make.
+pub fn is_filtered() -> bool {
+    TRAITS.load(Ordering::Relaxed) & proc_trait::FILTERED != 0
+}
+
+/// Tells the host that there is work. It looks by itself now and then, for those that may not
+/// wake it.
 pub fn ring() {
     let header = header();
     header.doorbell.fetch_add(1, Ordering::AcqRel);
-    futex_wake(&header.doorbell, u32::MAX >> 1, true);
+    if !is_filtered() {
+        futex_wake(&header.doorbell, u32::MAX >> 1, true);
+    }
+}
+
+/// Waits until the host rings, or a while; `bell` is what `host_bell` was.
+pub fn wait_for_host(bell: u32, timeout_ms: u64) {
+    let word = &header().host_bell;
+    if !is_filtered() {
+        futex_wait(word, bell, timeout_ms, true);
+        return;
+    }
+    for _ in 0..SPINS {
+        if word.load(Ordering::Acquire) != bell {
+            return;
+        }
+        core::hint::spin_loop();
+    }
 }
 
 /// True while the host lives; a zombie does not. (A pid that was reused meanwhile would be taken
 /// for it.)
 pub fn host_lives() -> bool {
+    if is_foreign() || is_filtered() {
+        let beat = header().heartbeat.load(Ordering::Acquire);
+        if BEAT.swap(beat, Ordering::Relaxed) != beat {
+            MISSED.store(0, Ordering::Relaxed);
+        }
+        return MISSED.fetch_add(1, Ordering::Relaxed) < MISSED_MAX;
+    }
     let pid = header().host_pid.load(Ordering::Relaxed);
     pid > 0 && !crate::watchdog::is_dead(pid)
 }

@@ -1,6 +1,7 @@
 //! Calls with code of their own, by area.
 
 pub mod clocks;
+pub mod clone3;
 pub mod descriptors;
 pub mod exec;
 pub mod memory;
@@ -39,6 +40,8 @@ pub fn own(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
         libc::SYS_set_tid_address => state::set_tid_address(t, row, args),
         libc::SYS_arch_prctl => state::arch_prctl(t, row, args),
         libc::SYS_prctl => state::prctl(t, row, args),
+        libc::SYS_seccomp => state::seccomp(t, row, args),
+        libc::SYS_unshare | libc::SYS_setns => state::enter_namespace(t, row, args),
         libc::SYS_rseq => simple(t, row, args, |_| -i64::from(libc::ENOSYS)),
         libc::SYS_getrandom => state::getrandom(t, row, args),
         libc::SYS_setrlimit | libc::SYS_prlimit64 => state::set_limit(t, row, args),

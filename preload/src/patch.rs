@@ -52,7 +52,7 @@ pub fn contains(addr: u64) -> bool {
 /// Called for each call that came by trap: after a few, its site becomes a jump.
 pub fn trapped(t: &Thread, nr: u64) {
     let site = t.regs.rip;
-    if t.entry != entry::TRAP || nr > 0xffff {
+    if t.entry != entry::TRAP || nr > 0xffff || crate::arena::is_filtered() {
         return;
     }
     let Some(seen) = SEEN.get((site ^ site >> 9) as usize % SEEN.len()) else { return };

@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use log_format::arena::{Mode, option, proc_state};
+use log_format::arena::{Mode, ProcEntry, option, proc_state, proc_trait};
 use log_format::record::{Dir, Kind, StartInfo, extra, note};
 use log_format::table::Memory;
 
@@ -144,6 +144,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     let block = thread::alloc_block().ok_or(&b"failed to allocate"[..])?;
     let process = block as *mut Process;
     let entry = arena::proc(env.proc);
+    arena::adopt(entry);
     // SAFETY: a fresh block; gettid and getpid take no argument; kernel structures are ours.
     let t = unsafe {
         let pid = sys!(libc::SYS_getpid) as i32;
@@ -161,8 +162,8 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             sharing: false.into(),
             has_shared: false,
             trap_tsc: false,
-            wanted: 0.into(),
             masked: env.masked,
+            wanted: 0.into(),
             seen_steps: 0.into(),
             samples: 0,
             sample_steps: 0,
@@ -190,14 +191,14 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
         t.enter();
         t.tid = sys!(libc::SYS_gettid) as i32;
         t.real_tid = t.tid;
-        entry.pid.store(pid, Ordering::Release);
+        enter_pid(entry, pid);
         entry.state.store(proc_state::LIVE, Ordering::Release);
         t
     };
     t.rng = entropy::stream(t.process(), 0);
     let mut special = [Map { start: 0, end: 0, name: Name::Other }; MAPS_MAX];
-    let mut reads_tsc = t.process().option(option::TRAP_TSC);
     let mut random_code = Paths { bytes: [0; 2048], used: 0 };
+    let mut reads_tsc = t.process().option(option::TRAP_TSC);
     let count = maps::read(&mut special, |file| {
         if let Some((start, end)) = file.code
             && !is_shim(file.path)
@@ -225,12 +226,12 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     take_over_tid(t);
     arena::ring();
     begin_image(t, true);
-    calls::clocks::open(t.process());
     if t.process().logging {
         for path in random_code.all() {
             record::note(t, note::RANDOM, path);
         }
     }
+    calls::clocks::open(t.process());
     if entry.holds_shared.swap(0, Ordering::AcqRel) != 0 {
         // The image before the exec held the shared token; this one shares nothing yet.
         t.process().has_shared = true;
@@ -243,6 +244,13 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     trap::set_ready();
     arm();
     Ok(())
+}
+
+/// Tells the host this process's pid, unless its parent does.
+pub fn enter_pid(entry: &ProcEntry, pid: i32) {
+    if entry.traits.load(Ordering::Acquire) & proc_trait::TOLD == 0 {
+        entry.pid.store(pid, Ordering::Release);
+    }
 }
 
 /// Sends every syscall outside the shim's text to SIGSYS, for the calling thread.
@@ -393,14 +401,6 @@ fn record_start(t: &mut Thread, loaded: bool) {
     }
 }
 
-/// True for the shim's own file, or the arena: not the guest's.
-fn is_shim(path: &[u8]) -> bool {
-    let header = arena::header();
-    let mut own = [0u8; 1024];
-    let len = arena::string(&header.shim_path, &mut own);
-    if own.get(..len) == Some(path) {
-        return true;
-    }
 /// Paths one after the other, each with a NUL; what does not fit is left out.
 struct Paths {
     bytes: [u8; 2048],
@@ -424,6 +424,14 @@ impl Paths {
     }
 }
 
+/// True for the shim's own file, or the arena: not the guest's.
+fn is_shim(path: &[u8]) -> bool {
+    let header = arena::header();
+    let mut own = [0u8; 1024];
+    let len = arena::string(&header.shim_path, &mut own);
+    if own.get(..len) == Some(path) {
+        return true;
+    }
     let len = arena::string(&header.arena_path, &mut own);
     own.get(..len) == Some(path)
 }

@@ -135,6 +135,7 @@ fn acquire_shared(t: &mut Thread) {
         header.shared_wanted.store(1, Ordering::Release);
         let holder = header.shared_holder.load(Ordering::Acquire);
         if holder != 0
+            && !arena::is_foreign()
             && watchdog::is_dead(holder)
             && header
                 .shared_holder
@@ -144,7 +145,9 @@ fn acquire_shared(t: &mut Thread) {
             release(&header.shared_token, true);
         }
     });
-    header.shared_holder.store(t.process().real_pid, Ordering::Release);
+    // A pid of another namespace would be taken for another process.
+    let holder = if arena::is_foreign() { 0 } else { t.process().real_pid };
+    header.shared_holder.store(holder, Ordering::Release);
     let number = header.shared_seq.fetch_add(1, Ordering::AcqRel);
     t.process().has_shared = true;
     record::words(t, Kind::Shared, 0, &[number]);

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use log_format::arena::{self as layout, SLOT_BYTES, slot_state, stop};
 
 use crate::arena;
-use crate::sys::{copy_checked, futex_wait, sys};
+use crate::sys::{copy_checked, sys};
 
 /// How much of a slot is made present at once, bytes: a fault for each page costs more than
 /// writing it.
@@ -78,11 +78,12 @@ impl Writer {
     }
 
     /// Makes the pages present that are written next, for a record of `len` bytes and others;
-    /// where the kernel can't (before 5.14), each comes with its first byte.
+    /// where the kernel can't (before 5.14) or a seccomp filter may forbid it, each comes with its
+    /// first byte.
     fn populate(&mut self, len: usize) {
         const MADV_POPULATE_WRITE: u64 = 23;
         let end = (self.pos + len).next_multiple_of(AHEAD_BYTES).min(SLOT_BYTES);
-        if end <= self.present {
+        if end <= self.present || arena::is_filtered() {
             return;
         }
         // SAFETY: the range lies in the slot, which is mapped and whose bytes are allocated.
@@ -186,7 +187,7 @@ impl Writer {
                 break Some(index);
             }
             arena::ring();
-            futex_wait(&header.host_bell, bell, WAIT_MS, true);
+            arena::wait_for_host(bell, WAIT_MS);
             if !arena::host_lives() {
                 header.stop.store(stop::HOST_GONE, Ordering::Release);
                 break None;

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{ProcEntry, proc_state};
+use log_format::arena::{ProcEntry, proc_state, proc_trait};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use rustix::time::Timespec;
 
 use super::map::ArenaMap;
+use super::namespaces;
+
+/// Looks for a process of another pid namespace after which it counts as gone.
+const LOOKS_MAX: u32 = 3;
 
 /// Process entries beyond those in use that have disk space.
 pub const PROCS_READY: usize = 64;
@@ -26,6 +30,8 @@ pub struct Guest {
     pub state: u32,
     /// Whether the process itself is gone.
     pub gone: bool,
+    /// How often its pid here was looked for in vain.
+    looked: u32,
     pidfd: Option<OwnedFd>,
 }
 
@@ -56,20 +62,36 @@ impl Table {
                 self.allocated = end;
             }
         }
+        let known: Vec<i32> = self.guests.values().map(|guest| guest.pid).collect();
         for (index, entry) in arena.procs_used().iter().enumerate() {
             let state = entry.state.load(Ordering::Acquire);
             if !matches!(state, proc_state::LIVE | proc_state::EXITED | proc_state::OPAQUE) {
                 continue;
             }
-            let (key, pid) = (entry.key.load(Ordering::Acquire), entry.pid.load(Ordering::Acquire));
+            let (key, mut pid) =
+                (entry.key.load(Ordering::Acquire), entry.pid.load(Ordering::Acquire));
             let guest = self.guests.entry(index).or_insert_with(|| Guest {
                 key,
                 pid: 0,
                 state,
                 gone: false,
+                looked: 0,
                 pidfd: None,
             });
             guest.state = state;
+            let traits = entry.traits.load(Ordering::Acquire);
+            let local = traits & proc_trait::FOREIGN != 0 && traits & proc_trait::TOLD == 0;
+            if guest.pid == 0 && pid > 0 && local {
+                match namespaces::visible_pid(pid, &known) {
+                    Some(visible) => pid = visible,
+                    None => {
+                        guest.looked += 1;
+                        // One that lives is found, but perhaps not while /proc changes.
+                        guest.gone = guest.looked >= LOOKS_MAX;
+                        continue;
+                    }
+                }
+            }
             if guest.pid == 0 && pid > 0 {
                 guest.pid = pid;
                 let opened = Pid::from_raw(pid).map(|p| pidfd_open(p, PidfdFlags::empty()));
@@ -142,6 +164,7 @@ fn clear(entry: &ProcEntry) {
         &entry.feed_read,
         &entry.feed_end,
         &entry.feed_pos,
+        &entry.traits,
     ];
     for word in zero32.into_iter().chain(&entry.feed) {
         word.store(0, Ordering::Relaxed);

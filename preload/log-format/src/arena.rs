@@ -464,8 +464,8 @@ pub struct ProcEntry {
     /// [`ProcEntry::image_tag`] of the image whose memory another process has written: it takes
     /// part in the shared token from its next call on. (record)
     pub written: AtomicU32,
-    /// Padding.
-    pub pad: AtomicU32,
+    /// Bits of [`proc_trait`], kept over an exec. (record)
+    pub traits: AtomicU32,
 }
 
 impl ProcEntry {
@@ -473,6 +473,29 @@ impl ProcEntry {
     pub fn image_tag(&self) -> u32 {
         let generation = self.generation.load(Ordering::Acquire);
         child_key(self.key.load(Ordering::Acquire), generation) as u32 | 1
+    }
+}
+
+/// What the shim must know of a process: bits of [`ProcEntry::traits`].
+pub mod proc_trait {
+    /// It is in another pid namespace than the host.
+    pub const FOREIGN: u32 = 1;
+    /// Its children are, because it called unshare or setns.
+    pub const FOREIGN_CHILDREN: u32 = 2;
+    /// Its parent, which is in the host's pid namespace, enters its pid.
+    pub const TOLD: u32 = 4;
+    /// It has a seccomp filter.
+    pub const FILTERED: u32 = 8;
+    /// Traits of a child of a process with these traits.
+    pub const fn of_child(parent: u32, new_pid_namespace: bool) -> u32 {
+        let filtered = parent & FILTERED;
+        if parent & FOREIGN != 0 {
+            filtered | FOREIGN
+        } else if parent & FOREIGN_CHILDREN != 0 || new_pid_namespace {
+            filtered | FOREIGN | TOLD
+        } else {
+            filtered
+        }
     }
 }
 

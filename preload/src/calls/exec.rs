@@ -15,6 +15,7 @@ use crate::{arena, fds, policy, record, replay};
 
 /// Paths, argument and environment pointers of one exec.
 struct Plan {
+    nr: i64,
     dirfd: u64,
     path: u64,
     argv: u64,
@@ -24,10 +25,11 @@ struct Plan {
 
 fn plan(row: &Row, args: &[u64; 6]) -> Plan {
     let at_cwd = libc::AT_FDCWD as i64 as u64;
-    if i64::from(row.nr) == libc::SYS_execve {
-        Plan { dirfd: at_cwd, path: args[0], argv: args[1], envp: args[2], flags: 0 }
+    let nr = i64::from(row.nr);
+    if nr == libc::SYS_execve {
+        Plan { nr, dirfd: at_cwd, path: args[0], argv: args[1], envp: args[2], flags: 0 }
     } else {
-        Plan { dirfd: args[0], path: args[1], argv: args[2], envp: args[3], flags: args[4] }
+        Plan { nr, dirfd: args[0], path: args[1], argv: args[2], envp: args[3], flags: args[4] }
     }
 }
 
@@ -46,9 +48,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
             time::let_tsc_be();
         }
         // SAFETY: the guest's own call.
-        return unsafe {
-            sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, plan.envp, plan.flags)
-        };
+        return unsafe { call(&plan, plan.envp) };
     }
     let target = files::executable(plan.dirfd, plan.path, plan.flags);
     attempt(t, row, args, &target);
@@ -99,12 +99,25 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     ret
 }
 
+/// Makes the call that the guest made: a seccomp filter may allow only one of the two.
+///
+/// # Safety
+/// Paths and arrays must be the guest's, or live until the call's end.
+unsafe fn call(plan: &Plan, envp: u64) -> i64 {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        if plan.nr == libc::SYS_execve {
+            sys!(libc::SYS_execve, plan.path, plan.argv, envp)
+        } else {
+            sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, envp, plan.flags)
+        }
+    }
+}
+
 /// Executes with the shim's variables in the environment; the kernel's result if that fails.
 fn perform(t: &mut Thread, plan: &Plan, name_len: usize) -> i64 {
     // SAFETY: the guest's path and argv, and an environment array that is its own or is borrowed.
-    let execute = |envp: u64| unsafe {
-        sys!(libc::SYS_execveat, plan.dirfd, plan.path, plan.argv, envp, plan.flags)
-    };
+    let execute = |envp: u64| unsafe { call(plan, envp) };
     // The kernel finds an array as unreadable, or as long, as the shim does, and says so.
     let Some(len) = room_for(plan.envp, 0) else { return execute(plan.envp) };
     let room = match thread::borrow(t, len) {

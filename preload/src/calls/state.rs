@@ -1,7 +1,7 @@
 //! Calls on a thread's own kernel state that the shim keeps itself.
 #![allow(unsafe_code, reason = "raw syscalls")]
 
-use log_format::arena::{Mode, option};
+use log_format::arena::{Mode, option, proc_trait};
 use log_format::record::{Kind, flag, note};
 use log_format::table::{Memory, Row};
 
@@ -176,10 +176,54 @@ pub fn arch_prctl(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
 }
 
+const PR_SET_SECCOMP: u64 = libc::PR_SET_SECCOMP as u64;
+
+/// seccomp: from the first filter on, the shim makes only calls that the guest makes, as far as
+/// that is possible.
+pub fn seccomp(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    // Strict mode and filters.
+    const MODES: core::ops::RangeInclusive<u64> = 0..=1;
+    let ret = super::generic(t, row, args);
+    if MODES.contains(&args[0]) {
+        filtered(t, ret);
+    }
+    ret
+}
+
+/// After the guest asked for a seccomp filter.
+fn filtered(t: &mut Thread, ret: i64) {
+    if t.process().mode == Mode::Record && ret == 0 && !arena::is_filtered() {
+        arena::add_traits(t.process().entry(), proc_trait::FILTERED);
+        record::note(
+            t,
+            note::SECCOMP,
+            b"rr-run itself needs rt_sigreturn, and around signals timers",
+        );
+    }
+}
+
+/// unshare and setns: where pids mean something else, children must be known by the host's.
+pub fn enter_namespace(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
+    const PIDS: u64 = libc::CLONE_NEWPID as u64;
+    let ret = super::generic(t, row, args);
+    let kinds = if i64::from(row.nr) == libc::SYS_unshare { args[0] } else { args[1] };
+    // setns may leave it to the descriptor.
+    let any = kinds == 0 && i64::from(row.nr) == libc::SYS_setns;
+    if t.process().mode == Mode::Record && ret == 0 && (any || kinds & PIDS != 0) {
+        arena::add_traits(t.process().entry(), proc_trait::FOREIGN_CHILDREN);
+    }
+    ret
+}
+
 /// prctl: what would take the shim's ground away is refused.
 pub fn prctl(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     const PR_SET_SYSCALL_USER_DISPATCH: u64 = 59;
     match args[0] {
+        PR_SET_SECCOMP => {
+            let ret = super::generic(t, row, args);
+            filtered(t, ret);
+            ret
+        }
         PR_SET_SYSCALL_USER_DISPATCH => super::simple(t, row, args, |t| {
             record::note(t, note::REFUSED, b"prctl(PR_SET_SYSCALL_USER_DISPATCH)");
             EINVAL

@@ -3,10 +3,11 @@
 
 use core::sync::atomic::Ordering;
 
-use log_format::arena::{Mode, child_key, proc_state};
+use log_format::arena::{Mode, child_key, proc_state, proc_trait};
 use log_format::record::{Dir, Kind, extra, note};
 use log_format::table::{BufAt, Memory, Row};
 
+use super::clone3::{self, Clone3};
 use crate::cursor::Cursor;
 use crate::process::{Ordinals, Process};
 use crate::sys::{Guest, futex_wait, sys, write_guest_u32};
@@ -207,7 +208,14 @@ fn make_thread(
     p.threads_started += 1;
     p.ordinals.set(ordinal, true);
     let replays = recorded.is_some();
+    let clone3 = Clone3::of(row, args, recorded);
     let ret = without_signals(t, |_| {
+        if let Some(mut clone3) = clone3 {
+            use clone3::word::{CHILD_TID, FLAGS, PARENT_TID};
+            clone3.set(FLAGS, flags).set(PARENT_TID, kernel[2]).set(CHILD_TID, kernel[3]);
+            // SAFETY: as below.
+            return unsafe { clone3.call(child) };
+        }
         // SAFETY: the child's block is its own; no stack is given, so it starts in rr_child.
         unsafe { crate::trap::clone(libc::SYS_clone as u64, &kernel, child) }
     });
@@ -245,7 +253,7 @@ fn make_process(
     wanted: &Request,
     recorded: Option<i64>,
 ) -> i64 {
-    let Some((index, key)) = reserve(t) else {
+    let Some((index, key)) = reserve(t, wanted) else {
         return none_left(t, row, args, recorded, TOO_MANY_PROCESSES);
     };
     t.starting = starting::FORK;
@@ -271,19 +279,10 @@ fn make_process(
                 crate::trap::clone(libc::SYS_clone as u64, &[flags, 0, 0, 0, wanted.tls, 0], child)
             };
         }
-        if i64::from(row.nr) == libc::SYS_clone3 {
-            let mut copy = [0u8; 128];
-            let len = (args[1] as usize).min(copy.len());
-            // SAFETY: `copy` is ours; a fault in the guest's memory is caught.
-            unsafe { crate::sys::copy_checked(copy.as_mut_ptr(), args[0] as *const u8, len) };
-            for (word, value) in [(0, wanted.flags & !unwanted), (2, 0), (3, 0), (5, 0), (6, 0)] {
-                if let Some(to) = copy.get_mut(word * 8..word * 8 + 8) {
-                    to.copy_from_slice(&value.to_le_bytes());
-                }
-            }
-            let kernel = [copy.as_ptr() as u64, args[1], 0, 0, 0, 0];
+        if let Some(mut clone3) = Clone3::of(row, args, recorded) {
+            clone3.set(clone3::word::FLAGS, wanted.flags & !unwanted);
             // SAFETY: as above.
-            return unsafe { crate::trap::clone(libc::SYS_clone3 as u64, &kernel, child) };
+            return unsafe { clone3.call(child) };
         }
         let flags = wanted.flags & !unwanted | wanted.exit_signal;
         let pidfd = if flags & CLONE_PIDFD != 0 { wanted.pidfd } else { 0 };
@@ -316,7 +315,7 @@ fn make_sharing_process(
         thread::free_block(block, false);
         return none_left(t, row, args, recorded, TOO_MANY_THREADS);
     };
-    let Some((index, key)) = reserve(t) else {
+    let Some((index, key)) = reserve(t, wanted) else {
         thread::free_block(child as u64, false);
         thread::free_block(block, false);
         return none_left(t, row, args, recorded, TOO_MANY_PROCESSES);
@@ -353,7 +352,13 @@ fn make_sharing_process(
         }
     }
     let flags = kept | wanted.exit_signal.max(1);
+    let clone3 = Clone3::of(row, args, recorded);
     let ret = without_signals(t, |_| {
+        if let Some(mut clone3) = clone3 {
+            clone3.set(clone3::word::FLAGS, kept);
+            // SAFETY: as below.
+            return unsafe { clone3.call(child) };
+        }
         // SAFETY: the child starts in rr_child on its own block.
         unsafe {
             let pidfd = if kept & CLONE_PIDFD != 0 { wanted.pidfd } else { 0 };
@@ -386,13 +391,16 @@ fn none_left(t: &mut Thread, row: &Row, args: &[u64; 6], recorded: Option<i64>, 
 }
 
 /// Reserves the entry of the next child.
-fn reserve(t: &mut Thread) -> Option<(u32, u64)> {
+fn reserve(t: &mut Thread, wanted: &Request) -> Option<(u32, u64)> {
     let parent = t.process().entry();
     let index = arena::reserve_proc()?;
     let ordinal = parent.children.load(Ordering::Relaxed) + 1;
     let key = child_key(parent.key.load(Ordering::Relaxed), ordinal);
     let entry = arena::proc(index);
     arena::reset(entry);
+    let new_pids = wanted.flags & libc::CLONE_NEWPID as u64 != 0;
+    let traits = proc_trait::of_child(parent.traits.load(Ordering::Relaxed), new_pids);
+    entry.traits.store(traits, Ordering::Relaxed);
     entry.parent_key.store(parent.key.load(Ordering::Relaxed), Ordering::Relaxed);
     entry.ordinal.store(ordinal, Ordering::Relaxed);
     entry.key.store(key, Ordering::Release);
@@ -423,6 +431,9 @@ fn created(
         if state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             // Not started yet: the host must be able to see it end even if it never does.
             let _ = entry.pid.compare_exchange(0, ret as i32, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        if entry.traits.load(Ordering::Acquire) & proc_trait::TOLD != 0 {
+            entry.pid.store(ret as i32, Ordering::Release);
         }
         t.process().entry().children.fetch_add(1, Ordering::Relaxed);
         if wanted.flags & PARENT_SETTID != 0 {
@@ -491,7 +502,8 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     p.cursor = Cursor::new(p.index);
     t.rng = entropy::stream(p, 0);
     let entry = p.entry();
-    entry.pid.store(pid as i32, Ordering::Release);
+    arena::adopt(entry);
+    start::enter_pid(entry, pid as i32);
     entry.state.store(proc_state::LIVE, Ordering::Release);
     arena::ring();
     start::begin_image(t, false);

@@ -271,10 +271,10 @@ pub(super) const ROWS: &[Row] = rows! {
     101 ptrace: Recorded (request: Flags(FlagSet::Ptrace), pid: Int, addr: Addr, data: PTRACE_DATA)
         -> Int;
     135 personality: Recorded (persona: Flags(FlagSet::Personality)) -> Hex;
-    317 seccomp: Recorded (operation: Flags(FlagSet::Seccomp), flags: Flags(FlagSet::Hex),
+    317 seccomp: Own (operation: Flags(FlagSet::Seccomp), flags: Flags(FlagSet::Hex),
         args: Addr) -> Int;
-    272 unshare: Recorded (flags: Flags(FlagSet::Clone)) -> Int;
-    308 setns: Recorded (fd: Fd, nstype: Flags(FlagSet::Clone)) -> Int;
+    272 unshare: Own (flags: Flags(FlagSet::Clone)) -> Int;
+    308 setns: Own (fd: Fd, nstype: Flags(FlagSet::Clone)) -> Int;
     312 kcmp: Recorded (pid1: Int, pid2: Int, type: Int, idx1: Hex, idx2: Hex) -> Int;
 
     39 getpid: Recorded () -> Int;
