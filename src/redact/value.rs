@@ -114,10 +114,16 @@ pub(super) fn placeholder(key: &Key, value: &[u8], keep: usize) -> Vec<u8> {
         }
         let mut word = [0; 4];
         random.fill(&mut word);
-        let members = &members[..count];
-        if let Some(choice) = members.get(u32::from_le_bytes(word) as usize % count.max(1)) {
+        // Never the same: a short value's placeholder would now and then be the value.
+        let at = members[..count].iter().position(|m| m == byte).unwrap_or(0);
+        let by = 1 + u32::from_le_bytes(word) as usize % count.saturating_sub(1).max(1);
+        if let Some(choice) = members[..count].get((at + by) % count.max(1)) {
             *byte = *choice;
         }
+    }
+    if out == value {
+        // Nothing but signs: those that it parses by are not known.
+        out[keep..].fill(b'x');
     }
     out
 }
@@ -168,6 +174,11 @@ mod tests {
             let text = std::str::from_utf8(&other).unwrap();
             let class = |c: char| (c.is_ascii_digit(), c.is_lowercase(), c.is_uppercase());
             assert!(text.chars().zip(value.chars()).all(|(a, b)| class(a) == class(b)), "{text}");
+        }
+        for value in [b":.~$7&6%!", b"!#$%&*+./"] {
+            for key in 0..200 {
+                assert_ne!(placeholder(&Key([key; 32]), value, 0), value);
+            }
         }
         let hex = placeholder(&KEY, b"deadbeef00112233445566778899aabb", 0);
         assert!(hex.iter().all(u8::is_ascii_hexdigit));
