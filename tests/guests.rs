@@ -135,6 +135,7 @@ mod shared {
         written;
         child_written;
         segment;
+        ends;
     }
 
     /// How many processes had to be put in order, and how many notes there are of memory that may

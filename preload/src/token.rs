@@ -8,7 +8,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use log_format::arena::{Mode, divergence};
+use log_format::arena::{Mode, divergence, proc_state};
 use log_format::record::Kind;
 
 use crate::process::Process;
@@ -145,6 +145,13 @@ fn acquire_shared(t: &mut Thread) {
             release(&header.shared_token, true);
         }
     });
+    let entry = t.process().entry();
+    if entry.state.load(Ordering::Acquire) == proc_state::EXITED {
+        // Another thread has ended the process: its log is closed, and this thread's turn would be
+        // missing there.
+        release(&header.shared_token, true);
+        replay::park();
+    }
     // A pid of another namespace would be taken for another process.
     let holder = if arena::is_foreign() { 0 } else { t.process().real_pid };
     header.shared_holder.store(holder, Ordering::Release);

@@ -188,6 +188,30 @@ static void older(const char *name) {
     say("%.5s", p);
 }
 
+static void *waits(void *arg) {
+    for (;;) usleep(20);
+    return arg;
+}
+
+// Processes that end while their other threads want to go on.
+static void ends(void) {
+    enum { CHILDREN = 20, THREADS = 4 };
+    volatile long *sum = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(sum != MAP_FAILED);
+    for (int i = 0; i < CHILDREN; i++) {
+        if (fork() == 0) {
+            pthread_t threads[THREADS];
+            for (int j = 0; j < THREADS; j++) pthread_create(&threads[j], NULL, waits, NULL);
+            usleep(300);
+            *sum += i;
+            exit(i);
+        }
+    }
+    int status;
+    for (int i = 0; i < CHILDREN; i++) MUST(wait(&status) > 0);
+    say("sum %ld", *sum);
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "reader") == 0) reader();
@@ -195,6 +219,7 @@ int main(int argc, char **argv) {
     if (strcmp(what, "written") == 0) written();
     if (strcmp(what, "child_written") == 0) child_written();
     if (strcmp(what, "segment") == 0) segment();
+    if (strcmp(what, "ends") == 0) ends();
     if (strcmp(what, "constants") == 0) constants();
     if (strcmp(what, "older") == 0) older(argv[2]);
     say("done");
