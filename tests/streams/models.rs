@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::harness::{Case, ROOT, Recording};
 
-/// Farthest that a token's time may be from the server's, nanoseconds.
-const APART_NS_MAX: u64 = 5_000_000;
-/// Per cent of the tokens that must keep within that. A guest that has to wait for a processor
-/// reads later than the server writes, and that is what is recorded; on a machine that does
-/// nothing else all of them keep within it (`RR_TEST_QUIET=1` asks for that).
-const KEEPING_PERCENT: usize = 75;
+/// Farthest that a token's time may be from the server's, nanoseconds, on a machine that does
+/// nothing else (`RR_TEST_QUIET=1`). A guest that has to wait for a processor reads later than
+/// the server writes, and that is what is recorded.
+const QUIET_NS_MAX: u64 = 5_000_000;
+/// Farthest that half of the tokens may be on any machine: times of another clock are farther.
+const MEDIAN_NS_MAX: u64 = 1_000_000_000;
 
 /// What the server says it sent.
 fn sent(dir: &Path) -> Vec<Value> {
@@ -105,9 +105,11 @@ fn check(case: &Case) {
     let recording = case.record().unwrap_or_else(|e| panic!("{e}"));
     let apart_ns = compare(&recording);
     let at = |percent: usize| apart_ns[((apart_ns.len() - 1) * percent) / 100];
-    println!("{} tokens; {} {} {} ns", apart_ns.len(), at(50), at(KEEPING_PERCENT), at(100));
-    let percent = if std::env::var_os("RR_TEST_QUIET").is_some() { 100 } else { KEEPING_PERCENT };
-    assert!(at(percent) <= APART_NS_MAX, "tokens came {} ns after they were sent", at(percent));
+    println!("{} tokens; {} {} ns", apart_ns.len(), at(50), at(100));
+    assert!(at(50) <= MEDIAN_NS_MAX, "half of the tokens came {} ns after they were sent", at(50));
+    if std::env::var_os("RR_TEST_QUIET").is_some() {
+        assert!(at(100) <= QUIET_NS_MAX, "a token came {} ns after it was sent", at(100));
+    }
 }
 
 /// A script with a request to every interface.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
 use log_format::arena::{
-    ARENA_BYTES, DATA_AT, Mode, ROOT_KEY, SLOT_BYTES, SLOT_COUNT, SlotHeader, child_key, pop, push,
-    slot_offset,
+    ARENA_BYTES, DATA_AT, MARKS_AT, Mode, ROOT_KEY, SLOT_COUNT, SlotHeader, child_key,
+    marks_offset, pop, push, slot_offset,
 };
 
 fn slots(count: usize) -> Vec<SlotHeader> {
@@ -102,7 +102,9 @@ fn keys_are_the_same_in_every_version() {
 #[test]
 fn slots_lie_in_the_file() {
     assert_eq!(slot_offset(0), DATA_AT);
-    assert_eq!(slot_offset(SLOT_COUNT - 1) + SLOT_BYTES, ARENA_BYTES);
+    assert_eq!(slot_offset(SLOT_COUNT), MARKS_AT);
+    assert_eq!(marks_offset(0), MARKS_AT);
+    assert_eq!(marks_offset(SLOT_COUNT), ARENA_BYTES);
 }
 
 #[test]
