@@ -24,6 +24,7 @@ mod forms;
 mod huffman;
 pub mod marks;
 mod matcher;
+mod needles;
 mod parse;
 mod rules;
 mod search;
@@ -184,7 +185,7 @@ impl Work {
             secrets: Vec::new(),
             known: HashSet::new(),
             placeholders: HashSet::new(),
-            stale: true,
+            stale: false,
             learnt: false,
             streams: HashMap::new(),
             marks: Marks::default(),

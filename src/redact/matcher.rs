@@ -6,15 +6,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
 use super::forms::{Compared, Form, forms};
+use super::needles::Needles;
 use super::rules::{Found, Rules};
 
-/// Bytes of a form that the automaton looks for.
+/// Bytes of a form or a keyword that the automaton looks for.
 const NEEDLE_BYTES: usize = 8;
-/// More needles than this are looked for by a slower and smaller automaton.
-const NEEDLES_FAST_MAX: usize = 2000;
 /// Bytes before something that decide whether it is a secret, or share bits with it.
 const CONTEXT_BYTES: usize = 4;
 
@@ -73,18 +70,15 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug)]
 enum Candidate {
     /// A form of a secret, whose needle begins this far in it.
-    Form {
-        secret: u32,
-        form: u32,
-        at: u32,
-    },
-    Rule(u32),
+    Form { secret: u32, form: u32, at: u32 },
+    /// A rule, whose keyword begins with the needle.
+    Rule { rule: u32, keyword: u32 },
 }
 
 /// Finds secrets.
 #[derive(Debug)]
 pub(super) struct Matcher {
-    automaton: Option<AhoCorasick>,
+    needles: Option<Needles>,
     candidates: Vec<Vec<Candidate>>,
     forms: Vec<Vec<Form>>,
     /// Bytes at the end of what was looked at that may be the start of something.
@@ -134,22 +128,12 @@ impl Matcher {
             all_forms.push(found);
         }
         for (r, rule) in rules.rules.iter().enumerate() {
-            for keyword in &rule.keywords {
-                add(keyword, 0, Candidate::Rule(r as u32));
+            for (k, keyword) in rule.keywords.iter().enumerate() {
+                let needle = &keyword[..keyword.len().min(NEEDLE_BYTES)];
+                add(needle, 0, Candidate::Rule { rule: r as u32, keyword: k as u32 });
             }
         }
-        let kind = match needles.len() {
-            0..=NEEDLES_FAST_MAX => AhoCorasickKind::DFA,
-            _ => AhoCorasickKind::ContiguousNFA,
-        };
-        let automaton = (!needles.is_empty())
-            .then(|| {
-                let mut builder = AhoCorasick::builder();
-                builder.match_kind(MatchKind::Standard).kind(Some(kind)).prefilter(false);
-                builder.build(&needles).ok()
-            })
-            .flatten();
-        Matcher { automaton, candidates, forms: all_forms, overlap }
+        Matcher { needles: Needles::new(&needles), candidates, forms: all_forms, overlap }
     }
 
     /// The form of a [`What::Form`].
@@ -164,13 +148,12 @@ impl Matcher {
             // What stands before it decides too.
             seen.unclear_from = text.len().saturating_sub(self.overlap + CONTEXT_BYTES);
         }
-        let Some(automaton) = &self.automaton else { return seen };
-        for found in automaton.find_overlapping_iter(text) {
-            let all = self.candidates.get(found.pattern().as_usize());
-            for candidate in all.into_iter().flatten() {
-                self.check(*candidate, found.start(), text, whole, rules, &mut seen);
+        let Some(needles) = &self.needles else { return seen };
+        needles.each(text, |needle, at| {
+            for candidate in self.candidates.get(needle).into_iter().flatten() {
+                self.check(*candidate, at, text, whole, rules, &mut seen);
             }
-        }
+        });
         seen.hits.sort_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end));
         only_one_each(&mut seen.hits);
         seen
@@ -211,19 +194,21 @@ impl Matcher {
                     Compared::Beginning | Compared::Other => {}
                 }
             }
-            Candidate::Rule(rule) => match rules.look(rule as usize, text, at, whole) {
-                Found::Nothing => {}
-                // What stands before it decides too.
-                Found::Unclear => {
-                    seen.unclear_from = seen.unclear_from.min(at.saturating_sub(CONTEXT_BYTES))
-                }
-                Found::Tokens(tokens) => {
-                    for token in tokens {
-                        let what = What::Token { rule: rule as usize, keep: token.keep };
-                        seen.hits.push(Hit { range: token.range, what });
+            Candidate::Rule { rule, keyword } => {
+                match rules.look((rule as usize, keyword as usize), text, at, whole) {
+                    Found::Nothing => {}
+                    // What stands before it decides too.
+                    Found::Unclear => {
+                        seen.unclear_from = seen.unclear_from.min(at.saturating_sub(CONTEXT_BYTES))
+                    }
+                    Found::Tokens(tokens) => {
+                        for token in tokens {
+                            let what = What::Token { rule: rule as usize, keep: token.keep };
+                            seen.hits.push(Hit { range: token.range, what });
+                        }
                     }
                 }
-            },
+            }
         }
     }
 }

@@ -124,6 +124,12 @@ impl Parser {
                 at += self.data(raw, at, out);
                 continue;
             }
+            if matches!(self.state, State::Header) {
+                at += without_data(&raw[at..]);
+                if at == raw.len() {
+                    return;
+                }
+            }
             let Some(word) = raw.get(at..).and_then(|r| r.first_chunk()) else {
                 self.state = State::Broken;
                 continue;
@@ -386,6 +392,20 @@ impl Parser {
             _ => Flow::Single,
         }
     }
+}
+
+/// Bytes of the whole clock records at the start of `raw`: the most frequent ones by far.
+fn without_data(raw: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = raw.get(at..).and_then(|rest| rest.first_chunk()) {
+        match Header::from_word(u64::from_le_bytes(*word)) {
+            Ok(Header { kind: Kind::Clock, len, .. }) if len as usize <= raw.len() - at => {
+                at += len as usize;
+            }
+            _ => break,
+        }
+    }
+    at
 }
 
 #[cfg(test)]

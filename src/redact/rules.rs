@@ -195,10 +195,22 @@ impl Rules {
         std::str::from_utf8(value).is_ok_and(|v| self.exempt_values.contains(v))
     }
 
-    /// Looks at a place in `text` where a keyword of the rule stands. Nothing follows `text` if it
-    /// is `whole`.
-    pub(super) fn look(&self, rule: usize, text: &[u8], at: usize, whole: bool) -> Found {
+    /// Looks at a place in `text` where a keyword of a rule begins, given by their numbers.
+    /// Nothing follows `text` if it is `whole`.
+    pub(super) fn look(
+        &self,
+        (rule, keyword): (usize, usize),
+        text: &[u8],
+        at: usize,
+        whole: bool,
+    ) -> Found {
         let Some(rule) = self.rules.get(rule) else { return Found::Nothing };
+        let Some(keyword) = rule.keywords.get(keyword) else { return Found::Nothing };
+        let here = text.get(at..).unwrap_or_default();
+        if !here.starts_with(keyword) {
+            let open = !whole && keyword.starts_with(here);
+            return if open { Found::Unclear } else { Found::Nothing };
+        }
         let found = rule.look(text, at, whole);
         match found {
             Found::Tokens(_) if self.is_exempt_place(text, at) => Found::Nothing,
@@ -436,9 +448,9 @@ mod tests {
         let rules = Rules::new(None).unwrap();
         let mut all = Vec::new();
         for (i, rule) in rules.rules.iter().enumerate() {
-            for keyword in &rule.keywords {
+            for (k, keyword) in rule.keywords.iter().enumerate() {
                 for at in memchr::memmem::find_iter(text.as_bytes(), keyword) {
-                    if let Found::Tokens(tokens) = rules.look(i, text.as_bytes(), at, true) {
+                    if let Found::Tokens(tokens) = rules.look((i, k), text.as_bytes(), at, true) {
                         let text = |t: Token| text[t.range.start + t.keep..t.range.end].to_owned();
                         all.extend(tokens.into_iter().map(|t| (rule.id.clone(), text(t))));
                     }
