@@ -136,6 +136,7 @@ mod shared {
         child_written;
         segment;
         ends;
+        by_write;
     }
 
     /// How many processes had to be put in order, and how many notes there are of memory that may

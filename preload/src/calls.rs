@@ -4,6 +4,7 @@ pub mod clocks;
 pub mod clone3;
 pub mod descriptors;
 pub mod exec;
+pub mod mapped;
 pub mod memory;
 pub mod network;
 pub mod process;

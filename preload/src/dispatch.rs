@@ -83,7 +83,8 @@ fn route(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
             Outcome::Returns(replay::call(t, row, args))
         }
         Class::Local | Class::Recorded | Class::Blocking => {
-            let written = calls::vm::write(t, row, args);
+            let written =
+                calls::vm::write(t, row, args).or_else(|| calls::mapped::change(t, row, args));
             Outcome::Returns(written.unwrap_or_else(|| record::call(t, row, args)))
         }
     }

@@ -504,7 +504,16 @@ pub fn open_recorded(extras: &Extras, scratch: &[u8]) -> i64 {
 
 /// Replay: the name of the file that stands for a recorded inode which was mapped shared.
 pub fn shared_name(id: &FileId, to: &mut [u8; NAME_BYTES]) -> bool {
-    let inode = file_identity(id.dev, id.ino, 0, 0, 0);
+    shared_name_of(inode(id.dev, id.ino), to)
+}
+
+/// What stands for an inode alone.
+pub fn inode(dev: u64, ino: u64) -> u64 {
+    file_identity(dev, ino, 0, 0, 0)
+}
+
+/// [`shared_name`] of an [`inode`].
+pub fn shared_name_of(inode: u64, to: &mut [u8; NAME_BYTES]) -> bool {
     kept_name(&arena::header().files_dir, inode, b"-shared", to)
 }
 

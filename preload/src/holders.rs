@@ -2,6 +2,7 @@
 //! instances that watch it; and another socket put in its place.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
+use crate::maps::each_line;
 use crate::sys::sys;
 
 /// Most descriptors of one socket, and most epoll instances that watch it.
@@ -134,35 +135,9 @@ impl Holders {
     fn interests_of(&mut self, epoll: u64) -> bool {
         let mut name = [0u8; 48];
         path(b"/proc/self/fdinfo/", epoll, &mut name);
-        let (mut line, mut len) = ([0u8; 160], 0);
-        let mut block = [0u8; 2048];
         let mut fits = true;
-        // SAFETY: own buffers; the descriptor is closed.
-        unsafe {
-            let file = sys!(libc::SYS_open, name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if file < 0 {
-                return false;
-            }
-            loop {
-                let n = sys!(libc::SYS_read, file, block.as_mut_ptr(), block.len());
-                if n <= 0 {
-                    break;
-                }
-                for byte in block.iter().take(n as usize) {
-                    if *byte != b'\n' {
-                        if let Some(to) = line.get_mut(len) {
-                            *to = *byte;
-                            len += 1;
-                        }
-                        continue;
-                    }
-                    fits &= self.interest(epoll, line.get(..len).unwrap_or(&[]));
-                    len = 0;
-                }
-            }
-            sys!(libc::SYS_close, file);
-        }
-        fits
+        let read = each_line::<160>(name.as_ptr(), |line| fits &= self.interest(epoll, line));
+        read && fits
     }
 
     fn interest(&mut self, epoll: u64, line: &[u8]) -> bool {

@@ -49,18 +49,51 @@ pub struct Mapped<'a> {
 /// file.
 pub fn read(special: &mut [Map; MAPS_MAX], mut file: impl FnMut(Mapped<'_>)) -> usize {
     let mut count = 0;
-    let mut line = [0u8; LINE_BYTES];
     let mut last = [0u8; LINE_BYTES];
     let mut last_len = 0;
-    let mut len = 0;
-    // SAFETY: own buffers; the descriptor is closed.
-    unsafe {
-        let fd =
-            sys!(libc::SYS_open, c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return 0;
+    each_line::<LINE_BYTES>(c"/proc/self/maps".as_ptr().cast(), |text| {
+        let name = text.iter().position(|b| *b == b'/' || *b == b'[');
+        let name = name.and_then(|at| text.get(at..)).unwrap_or(&[]);
+        if name.starts_with(b"/") {
+            let first = last.get(..last_len) != Some(name);
+            if first {
+                last_len = name.len();
+                last[..last_len].copy_from_slice(name);
+            }
+            // "start-end rwxp ..."
+            let rights = text.iter().position(|b| *b == b' ').unwrap_or(0);
+            let executable = text.get(rights + 3) == Some(&b'x');
+            let addresses = range(text);
+            let code = if executable { addresses } else { None };
+            let start = addresses.map_or(0, |(start, _)| start);
+            let range = text.get(..rights).unwrap_or(&[]);
+            file(Mapped { path: name, first, start, range, code });
+            return;
         }
-        let mut block = [0u8; 4096];
+        let kind = match name {
+            b"[vdso]" => Name::Vdso,
+            name if name.starts_with(b"[vvar") => Name::Vvar,
+            _ => return,
+        };
+        if let (Some(to), Some((start, end))) = (special.get_mut(count), range(text)) {
+            *to = Map { start, end, name: kind };
+            count += 1;
+        }
+    });
+    count
+}
+
+/// Reads a file of the kernel's line by line, as far as `BYTES` of each go; false if it can't be
+/// opened. `path` ends with NUL.
+pub fn each_line<const BYTES: usize>(path: *const u8, mut each: impl FnMut(&[u8])) -> bool {
+    let (mut line, mut len) = ([0u8; BYTES], 0);
+    let mut block = [0u8; 4096];
+    // SAFETY: own buffers, and a path that ends as the caller says; the descriptor is closed.
+    unsafe {
+        let fd = sys!(libc::SYS_open, path, libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return false;
+        }
         loop {
             let n = sys!(libc::SYS_read, fd, block.as_mut_ptr(), block.len());
             if n <= 0 {
@@ -74,40 +107,13 @@ pub fn read(special: &mut [Map; MAPS_MAX], mut file: impl FnMut(Mapped<'_>)) -> 
                     }
                     continue;
                 }
-                let text = line.get(..len).unwrap_or(&[]);
+                each(line.get(..len).unwrap_or(&[]));
                 len = 0;
-                let name = text.iter().position(|b| *b == b'/' || *b == b'[');
-                let name = name.and_then(|at| text.get(at..)).unwrap_or(&[]);
-                if name.starts_with(b"/") {
-                    let first = last.get(..last_len) != Some(name);
-                    if first {
-                        last_len = name.len();
-                        last[..last_len].copy_from_slice(name);
-                    }
-                    // "start-end rwxp ..."
-                    let rights = text.iter().position(|b| *b == b' ').unwrap_or(0);
-                    let executable = text.get(rights + 3) == Some(&b'x');
-                    let addresses = range(text);
-                    let code = if executable { addresses } else { None };
-                    let start = addresses.map_or(0, |(start, _)| start);
-                    let range = text.get(..rights).unwrap_or(&[]);
-                    file(Mapped { path: name, first, start, range, code });
-                    continue;
-                }
-                let kind = match name {
-                    b"[vdso]" => Name::Vdso,
-                    name if name.starts_with(b"[vvar") => Name::Vvar,
-                    _ => continue,
-                };
-                if let (Some(to), Some((start, end))) = (special.get_mut(count), range(text)) {
-                    *to = Map { start, end, name: kind };
-                    count += 1;
-                }
             }
         }
         sys!(libc::SYS_close, fd);
     }
-    count
+    true
 }
 
 fn range(line: &[u8]) -> Option<(u64, u64)> {

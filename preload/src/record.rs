@@ -149,8 +149,8 @@ fn is_timed(t: &Thread, row: &Row, args: &[u64; 6], ret: i64) -> bool {
     ret != -i64::from(libc::EAGAIN) && fd.is_some_and(|fd| t.process().fds.get(*fd) != What::File)
 }
 
-/// True for a call that moves bytes inside the kernel to the session's output, or from a random
-/// device that the seed stands for.
+/// True for a call that moves bytes inside the kernel to the session's output or to a file that
+/// is mapped shared, or from a random device that the seed stands for.
 fn transfers_unseen(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
     let (from, to) = match nr as i64 {
         libc::SYS_sendfile => (args[1], args[0]),
@@ -158,7 +158,9 @@ fn transfers_unseen(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
         libc::SYS_tee => (args[0], args[1]),
         _ => return false,
     };
-    matches!(t.process().fds.get(to), What::Stdout | What::Stderr) || is_seeded(t, from)
+    matches!(t.process().fds.get(to), What::Stdout | What::Stderr)
+        || is_seeded(t, from)
+        || calls::mapped::inode_of(to).is_some()
 }
 
 /// Appends the record of a call, or of one that gives up the token.

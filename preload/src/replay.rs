@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use log_format::arena::{OUTPUT_BYTES, divergence, proc_state};
 use log_format::record::{
-    BUF_INDIRECT, BUF_NOT_COMPARED, Dir, FileId, Header, Kind, Written, extra, flag,
+    BUF_INDIRECT, BUF_NOT_COMPARED, Dir, FileId, Header, Kind, MappedWrite, Written, extra, flag,
 };
 use log_format::table::{Memory, Row, Ty};
 
@@ -31,6 +31,8 @@ pub struct Extras {
     pub output: Option<(u64, u64)>,
     /// The process whose memory the call has written.
     pub written: Option<Written>,
+    /// The mapped file that the call has changed.
+    pub mapped: Option<MappedWrite>,
 }
 
 /// Answers a call of class Recorded, Blocking or Refused.
@@ -38,6 +40,9 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let (ret, extras) = expect_call(t, row, args);
     if let Some(written) = extras.written {
         calls::vm::write_again(t, row, args, ret, &written);
+    }
+    if let Some(mapped) = extras.mapped {
+        calls::mapped::change_again(row, args, ret, &mapped);
     }
     ret
 }
@@ -287,6 +292,10 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
         extra::WRITTEN if len == size_of::<Written>() => {
             let [key, steps, addr] = [(); 3].map(|()| cursor.word());
             extras.written = Some(Written { key, steps, addr });
+        }
+        extra::MAPPED if len == size_of::<MappedWrite>() => {
+            let [inode, offset] = [(); 2].map(|()| cursor.word());
+            extras.mapped = Some(MappedWrite { inode, offset });
         }
         extra::FILE if len >= log_format::record::FILE_ID_BYTES => {
             let id = crate::files::read_id(cursor);

@@ -184,6 +184,7 @@ fn extra_name(arg: u8) -> Option<&'static str> {
         extra::TIME => "time",
         extra::WRITTEN => "written",
         extra::SEGMENT => "segment",
+        extra::MAPPED => "mapped",
         _ => return None,
     })
 }

@@ -212,6 +212,57 @@ static void ends(void) {
     say("sum %ld", *sum);
 }
 
+// A file that is mapped to be read, and changed by every call that writes one.
+static void by_write(void) {
+    const char *name = "mapped";
+    int fd = open(name, O_CREAT | O_RDWR | O_TRUNC, 0600);
+    MUST(ftruncate(fd, 8192) == 0);
+    const char *p = mmap(NULL, 65536, PROT_READ, MAP_SHARED, fd, 0);
+    MUST(p != MAP_FAILED);
+    char text[64];
+    int len = snprintf(text, sizeof text, "%lld", now_ns());
+    SHOW(pwrite(fd, text, len, 100) == len);
+    say("pwrite: %s", p + 100);
+    MUST(lseek(fd, 300, SEEK_SET) == 300);
+    SHOW(write(fd, text, len) == len);
+    say("write: %s", p + 300);
+    struct iovec parts[] = {{"a", 1}, {NULL, 0}, {text, len}, {"z", 1}};
+    SHOW(writev(fd, parts, 4) == len + 2);
+    SHOW(pwritev(fd, parts, 4, 4090) == len + 2);
+    SHOW(pwritev2(fd, parts, 4, 500, 0) == len + 2);
+    say("writev: %s %.20s %s", p + 300 + len, p + 4090, p + 500);
+    // Another process, with a descriptor of its own, behind the end.
+    if (fork() == 0) {
+        int own = open(name, O_WRONLY | O_APPEND);
+        len = snprintf(text, sizeof text, "%lld", now_ns());
+        SHOW(write(own, text, len) == len);
+        SHOW(pwrite(own, text, len, 0) == len);
+        _exit(0);
+    }
+    int status;
+    MUST(wait(&status) > 0);
+    say("appended: %s", p + 8192);
+    // Bytes that the kernel moves.
+    int from = open("other", O_CREAT | O_RDWR | O_TRUNC, 0600);
+    len = snprintf(text, sizeof text, "%lld", now_ns());
+    MUST(write(from, text, len) == len);
+    off_t at = 0, to = 1000;
+    if (copy_file_range(from, &at, fd, &to, len, 0) < 0) MUST(pwrite(fd, text, len, 1000) == len);
+    say("copied: %s", p + 1000);
+    SHOW(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 400));
+    say("punched: '%s' '%s'", p + 100, p + 500);
+    SHOW(ftruncate(fd, 510));
+    SHOW(ftruncate(fd, 8192));
+    say("cut: '%s' '%s'", p + 500, p + 1000);
+    // Mapped again, and by a private mapping.
+    MUST(munmap((void *)p, 65536) == 0);
+    SHOW(pwrite(fd, text, len, 200) == len);
+    p = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+    const char *q = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, fd, 0);
+    MUST(p != MAP_FAILED && q != MAP_FAILED);
+    say("again: %s %s %s %s", p + 200, p + 500, q + 200, q + 500);
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "reader") == 0) reader();
@@ -220,6 +271,7 @@ int main(int argc, char **argv) {
     if (strcmp(what, "child_written") == 0) child_written();
     if (strcmp(what, "segment") == 0) segment();
     if (strcmp(what, "ends") == 0) ends();
+    if (strcmp(what, "by_write") == 0) by_write();
     if (strcmp(what, "constants") == 0) constants();
     if (strcmp(what, "older") == 0) older(argv[2]);
     say("done");

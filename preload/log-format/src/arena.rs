@@ -164,6 +164,9 @@ pub struct Socket {
 /// Destinations that [`NetHeader::served`] can hold.
 pub const SERVED_MAX: usize = 256;
 
+/// Most files whose shared mappings are kept as writes to the file change them.
+pub const MAPPED_FILES: usize = 256;
+
 /// What [`Mode::Network`] needs.
 #[repr(C)]
 pub struct NetHeader {
@@ -316,6 +319,9 @@ pub struct ArenaHeader {
     /// Grows while the host lives, for guests that can't see it: those in other pid namespaces
     /// and those with seccomp filters. (record)
     pub heartbeat: AtomicU32,
+    /// Recording: files that are mapped shared, by [`crate::record::file_identity`] of the inode
+    /// alone; 0 where there is none.
+    pub mapped_files: [AtomicU64; MAPPED_FILES],
     /// Padding.
     pub pad1: AtomicU32,
 }

@@ -182,6 +182,9 @@ pub mod extra {
     pub const WRITTEN: u8 = 0xf6;
     /// Size of an attached System V segment, bytes: u64. Stands before its content.
     pub const SEGMENT: u8 = 0xf7;
+    /// A file that processes of the session have mapped shared and that the call has changed,
+    /// which replay does again for those mappings: [`super::MappedWrite`].
+    pub const MAPPED: u8 = 0xf8;
 }
 
 /// Whose memory a call has written (process_vm_writev, or a write to `/proc/<pid>/mem`).
@@ -194,6 +197,16 @@ pub struct Written {
     pub steps: u64,
     /// Where the write began; 0 where an argument tells.
     pub addr: u64,
+}
+
+/// Which mapped file a call has changed, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct MappedWrite {
+    /// [`file_identity`] of the inode alone.
+    pub inode: u64,
+    /// Where a write began, bytes.
+    pub offset: u64,
 }
 
 /// Direction of a buffer.

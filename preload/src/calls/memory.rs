@@ -5,6 +5,7 @@ use log_format::arena::{Mode, divergence};
 use log_format::record::{FileId, Kind, extra, flag, note};
 use log_format::table::Row;
 
+use crate::calls::mapped;
 use crate::diverge::{self, Difference};
 use crate::files::{self, Reach, kept};
 use crate::sys::{complain, die, sys};
@@ -43,6 +44,7 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     let reach = if args[3] & MAP_TYPE == MAP_PRIVATE { Reach::NOBODY } else { reach(args) };
     if reach.tree {
         token::share(t);
+        mapped::follow(t, args);
     }
     // SAFETY: the guest's own mapping.
     let ret = unsafe { sys!(libc::SYS_mmap, args[0], args[1], args[2], args[3], args[4], args[5]) };
@@ -198,6 +200,11 @@ pub fn map_shared_file(
             return file;
         }
         let before = sys!(libc::SYS_lseek, file, 0, libc::SEEK_END) as u64;
+        if content.is_some() && size < before {
+            // What was behind the recorded file's end is gone.
+            sys!(libc::SYS_ftruncate, file, size);
+            sys!(libc::SYS_ftruncate, file, before);
+        }
         let mut from = 0u64;
         while let Some(content) = content.filter(|_| before == 0 && from < size) {
             if sys!(libc::SYS_sendfile, file, content, &raw mut from, size - from) <= 0 {

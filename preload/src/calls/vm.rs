@@ -159,18 +159,28 @@ fn has_started(key: u64) -> bool {
 
 /// Writes `len` bytes of the call's buffers to a process's memory at `addr`, as the kernel does it
 /// for this file: also where the pages are not writable. How many, or a negative errno.
-fn write_file(row: &Row, args: &[u64; 6], len: i64, pid: i32, mut addr: u64) -> i64 {
+fn write_file(row: &Row, args: &[u64; 6], len: i64, pid: i32, addr: u64) -> i64 {
     let mut name = [0; watchdog::PROC_PATH_BYTES];
     watchdog::proc_path(pid, b"/mem", &mut name);
-    let one = matches!(i64::from(row.nr), libc::SYS_write | libc::SYS_pwrite64);
-    let count = if one { 1 } else { args[2] };
-    let mut left = len as u64;
-    // SAFETY: a NUL-terminated name of ours; the kernel bears unreadable buffers.
+    // SAFETY: a NUL-terminated name of ours; the descriptor is closed.
     unsafe {
         let file = sys!(libc::SYS_open, name.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         if file < 0 {
             return file;
         }
+        let done = write_buffers(file, row, args, len, addr);
+        sys!(libc::SYS_close, file);
+        done
+    }
+}
+
+/// Writes the first `len` bytes of a write's buffers to `file` at `offset`; how many.
+pub fn write_buffers(file: i64, row: &Row, args: &[u64; 6], len: i64, mut offset: u64) -> i64 {
+    let one = matches!(i64::from(row.nr), libc::SYS_write | libc::SYS_pwrite64);
+    let count = if one { 1 } else { args[2] };
+    let mut left = len as u64;
+    // SAFETY: the caller's descriptor; the kernel bears unreadable buffers.
+    unsafe {
         for i in 0..count {
             let at = args[1] + i * 16;
             let (base, size) = if one {
@@ -181,14 +191,13 @@ fn write_file(row: &Row, args: &[u64; 6], len: i64, pid: i32, mut addr: u64) -> 
             if size == 0 {
                 continue;
             }
-            let n = sys!(libc::SYS_pwrite64, file, base, size, addr);
+            let n = sys!(libc::SYS_pwrite64, file, base, size, offset);
             if n <= 0 {
                 break;
             }
             left -= n as u64;
-            addr += n as u64;
+            offset += n as u64;
         }
-        sys!(libc::SYS_close, file);
     }
     len - left as i64
 }
