@@ -23,6 +23,8 @@ guests! {
     system => Case::c("system");
     recent_calls => Case::c("recent");
     time_stamp_counter => Case::c("tsc");
+    lower_half_of_the_time_stamp_counter => Case::c("lower");
+    threads_that_spin_for_each_other => Case::c("handing").says("6 rounds");
     refused_calls_fail_as_on_an_old_kernel =>
         Case::c("refused").code(0);
     execs_with_more_strings_than_any_buffer_holds => Case::c("large_exec")
@@ -229,6 +231,18 @@ fn a_static_child_is_opaque() {
         .says("static child")
         .says("static a 5")
         .check();
+}
+
+/// They find the variables of the shim, which name the entry of the static program.
+#[test]
+fn programs_of_a_static_child_are_unseen() {
+    let binary = crate::harness::c_program("fixed").display().to_string();
+    let case = Case::bash(&format!("n=$({binary} starts | wc -l); echo \"$n lines\""));
+    case.check();
+    let recording = case.record().expect("it can be recorded");
+    let manifest = std::fs::read_to_string(recording.session.join("manifest.json"));
+    let manifest = manifest.expect("there is a manifest");
+    assert!(manifest.contains("a static program, which started 2 programs"), "{manifest}");
 }
 
 /// A filter holds for the shim too, which therefore makes only the calls of the guest.

@@ -93,7 +93,8 @@ fn facts(path: &[u8], start: u64, end: u64) -> u64 {
 /// Searches readable code from `start` to `end`.
 ///
 /// A read of the counter that matters is rdtsc or rdtscp and, within a few instructions, a shift
-/// of a register by 32 (the counter's upper half); a random number is rdrand or rdseed and a use
+/// of a register by 32 (the counter's upper half), or at once a use of the lower half alone, as a
+/// loop with a time limit has it (OpenBLAS); a random number is rdrand or rdseed and a use
 /// of the carry flag, which tells whether there was one. The opcodes alone would be found by
 /// chance in any large program.
 fn search(start: u64, end: u64) -> u64 {
@@ -135,10 +136,21 @@ fn instruction(code: &[u8], before: u8) -> u64 {
     const REPEAT: u8 = 0xf3;
     // shl $32, %r64
     let shift = |w: &[u8]| matches!(w, [0x48 | 0x49, 0xc1, 0xe0..=0xe7, 0x20]);
+    // mov %eax, %r32; sub %r32, %eax; sub (...), %eax
+    let lower = |w: &[u8]| match w {
+        [0x41, 0x89, modrm, ..] | [0x89, modrm, ..] => modrm & 0xf8 == 0xc0,
+        [0x44, 0x29, modrm, ..] | [0x29, modrm, ..] => modrm & 0xc7 == 0xc0,
+        [0x41 | 0x44, 0x2b, modrm, ..] | [0x2b, modrm, ..] => modrm & 0x38 == 0,
+        _ => false,
+    };
     // setc, setnc, jc, jnc, cmovc, cmovnc
     let carry = |w: &[u8]| matches!(w, [0x0f, 0x92 | 0x93 | 0x82 | 0x83 | 0x42 | 0x43]);
     match code {
-        [0x0f, 0x31, ..] | [0x0f, 0x01, 0xf9, ..] if code.windows(4).any(shift) => READS_COUNTER,
+        [0x0f, 0x31, rest @ ..] | [0x0f, 0x01, 0xf9, rest @ ..]
+            if lower(rest) || rest.windows(4).any(shift) =>
+        {
+            READS_COUNTER
+        }
         [0x0f, 0xc7, 0xf0..=0xff, rest @ ..] if before != REPEAT => {
             let short_jump = rest.iter().take(3).any(|byte| matches!(byte, 0x72 | 0x73));
             let near = rest.get(..CARRY_REACH).unwrap_or(rest);

@@ -5,7 +5,7 @@ use log_format::record::{Kind, note};
 use log_format::table::{self, Class, Row};
 
 use crate::thread::Thread;
-use crate::{calls, masks, patch, record, replay, signals, token, trap};
+use crate::{calls, lending, masks, patch, record, replay, signals, token, trap};
 
 /// Numbers above the kernel's: events that are not syscalls but come the same way.
 pub mod pseudo {
@@ -33,6 +33,7 @@ pub enum Outcome {
 /// Handles the call whose registers stand in the thread's block.
 pub extern "C" fn rr_dispatch(t: &mut Thread) {
     t.resume = 0;
+    lending::settle(t);
     patch::trapped(t, t.regs.rax);
     let r = &t.regs;
     let nr = r.rax;

@@ -29,6 +29,7 @@ mod fds;
 mod files;
 mod holders;
 mod intercept;
+mod lending;
 mod loader;
 mod maps;
 mod masks;

@@ -7,6 +7,7 @@ use log_format::arena::{Mode, ProcEntry};
 
 use crate::arena;
 use crate::cursor::Cursor;
+use crate::lending::Lending;
 use crate::writer::Writer;
 
 /// The kernel's `struct sigaction`.
@@ -110,6 +111,8 @@ pub struct Process {
     pub sample_high: u64,
     /// Replay: the recording preempts the thread whose turn it is, before its next call.
     pub preempt_due: AtomicU32,
+    /// Replay: who runs in the place of the thread whose turn it is.
+    pub lending: Lending,
     /// Times the token was taken: lets a giver wait until somebody has it.
     pub grants: AtomicU32,
     /// The real tid of the token's holder.

@@ -120,16 +120,6 @@ fn preempted(t: &mut Thread) {
     take_words(t);
 }
 
-/// The watchdog found this thread between calls: if the recording preempted it after its last
-/// call, it gives way here, as often as the recording took the token without a call between.
-pub fn preempt_here(t: &mut Thread) {
-    while t.process().turn.load(Ordering::Relaxed) == t.ordinal
-        && matches!(next_kind(t), Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16)
-    {
-        preempted(t);
-    }
-}
-
 /// Passes over notes at the head.
 pub fn skip_notes(t: &mut Thread) {
     while peek(t).kind == Kind::Note {

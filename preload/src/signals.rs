@@ -16,7 +16,7 @@ use crate::process::SigAction;
 use crate::sys::{copy_checked, sys, write_guest};
 use crate::thread::{Regs, Thread, XSAVE_BYTES, current, entry};
 use crate::trap::{self, uc};
-use crate::{arena, record, replay, watchdog};
+use crate::{arena, lending, record, replay, watchdog};
 
 const SIG_IGN: u64 = 1;
 /// `struct siginfo` and the frame's head.
@@ -135,6 +135,7 @@ unsafe fn fault(
     gregs: &mut Regs,
     mask: &mut u64,
 ) {
+    lending::settle(t);
     let action = action(t, sig);
     let blocked = t.sigmask >> (sig - 1) & 1 != 0;
     let mut body = [0; SIGNAL_BYTES - 8];
@@ -184,7 +185,7 @@ pub unsafe fn on_kick(t: &mut Thread, context: *mut u8) {
         return;
     }
     if t.process().mode == Mode::Replay {
-        replay::preempt_here(t);
+        lending::kicked(t, gregs.rip);
         return;
     }
     let info = t.pending_info;

@@ -10,6 +10,7 @@ use log_format::table::Memory;
 
 use crate::cursor::Cursor;
 use crate::fds::Fds;
+use crate::lending::Lending;
 use crate::maps::{self, MAPS_MAX, Map, Name};
 use crate::process::{BELLS, Ordinals, Process, SigAction};
 use crate::sys::{Guest, complain, die, sys, write_guest, write_guest_u32};
@@ -140,10 +141,14 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
     let header = arena::header();
     let mode = Mode::from_u32(header.mode.load(Ordering::Relaxed))
         .ok_or(&b"failed to understand the arena's mode"[..])?;
+    let entry = arena::proc(env.proc);
+    if mode == Mode::Record && !is_own(entry) {
+        entry.unseen.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    }
     thread::map_region()?;
     let block = thread::alloc_block().ok_or(&b"failed to allocate"[..])?;
     let process = block as *mut Process;
-    let entry = arena::proc(env.proc);
     arena::adopt(entry);
     // SAFETY: a fresh block; gettid and getpid take no argument; kernel structures are ours.
     let t = unsafe {
@@ -170,6 +175,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             sample_low: 0,
             sample_high: 0,
             preempt_due: 0.into(),
+            lending: Lending::NONE,
             grants: 0.into(),
             holder: (pid as u32).into(),
             turn: 0.into(),
@@ -251,6 +257,19 @@ pub fn enter_pid(entry: &ProcEntry, pid: i32) {
     if entry.traits.load(Ordering::Acquire) & proc_trait::TOLD == 0 {
         entry.pid.store(pid, Ordering::Release);
     }
+}
+
+/// Recording: whether an entry is this process's. A program that can't be intercepted hands its
+/// variables, which name its entry, to those that it starts.
+fn is_own(entry: &ProcEntry) -> bool {
+    const ELSEWHERE: u32 = proc_trait::FOREIGN | proc_trait::TOLD;
+    // SAFETY: getpid takes no argument.
+    let pid = unsafe { sys!(libc::SYS_getpid) } as i32;
+    let known = entry.pid.load(Ordering::Acquire);
+    entry.state.load(Ordering::Acquire) != proc_state::OPAQUE
+        && (known == 0
+            || known == pid
+            || entry.traits.load(Ordering::Acquire) & ELSEWHERE != 0)
 }
 
 /// Sends every syscall outside the shim's text to SIGSYS, for the calling thread.

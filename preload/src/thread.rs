@@ -117,6 +117,8 @@ pub struct Thread {
     pub deadline: [u64; 4],
     /// A kick of the watchdog interrupted a call.
     pub kicked: AtomicU32,
+    /// Replay: it was preempted, and runs or waits to run before the recording has it go on.
+    pub owes: bool,
     /// The pending signal's siginfo.
     pub pending_info: [u8; 128],
     /// Its stream of seeded randomness.

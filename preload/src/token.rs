@@ -40,7 +40,7 @@ pub fn give_up(t: &mut Thread) {
 pub fn take(t: &mut Thread) {
     let p = t.process();
     if p.mode == Mode::Replay {
-        wait_turn(t);
+        wait_until(t, may_run);
         if p.shares() {
             wait_shared(t);
         }
@@ -197,20 +197,26 @@ fn pass_shared(p: &mut Process) {
     futex_wake(&header.shared_bell, u32::MAX >> 1, true);
 }
 
-/// Replay: waits until the log's head is this thread's.
-fn wait_turn(t: &Thread) {
+/// Replay: whether the log's head is this thread's, and no other runs in its place.
+pub fn may_run(p: &Process, ordinal: u32) -> bool {
+    p.turn.load(Ordering::Acquire) == ordinal && p.lending.is_idle()
+}
+
+/// Replay: waits until this thread may run.
+pub fn wait_until(t: &Thread, may_run: impl Fn(&Process, u32) -> bool) {
     // Of many waiting threads none needs to look often.
     const THREADS_PER_PATIENCE: u64 = 64;
     let p = t.process();
     let bell = p.turn_bell(t.ordinal);
     loop {
         let rung = bell.load(Ordering::Acquire);
-        if p.turn.load(Ordering::Acquire) == t.ordinal {
+        if may_run(p, t.ordinal) {
+            p.holder.store(t.real_tid as u32, Ordering::Release);
             return;
         }
         let patience = PATIENCE_MS * (1 + u64::from(p.threads) / THREADS_PER_PATIENCE);
         futex_wait(bell, rung, patience, false);
-        if p.preempt_due.load(Ordering::Acquire) != 0 {
+        if p.preempt_due.load(Ordering::Acquire) != 0 || p.lending.is_wanted() {
             watchdog::kick(p, p.holder.load(Ordering::Relaxed));
         }
     }
@@ -219,7 +225,12 @@ fn wait_turn(t: &Thread) {
 /// Replay: gives the turn to the thread with this ordinal.
 pub fn pass_turn(p: &Process, to: u32) {
     p.turn.store(to, Ordering::Release);
-    let bell = p.turn_bell(to);
+    ring(p, to);
+}
+
+/// Replay: has the thread with this ordinal look whether it may run.
+pub fn ring(p: &Process, ordinal: u32) {
+    let bell = p.turn_bell(ordinal);
     bell.fetch_add(1, Ordering::AcqRel);
     futex_wake(bell, u32::MAX >> 1, false);
 }

@@ -68,20 +68,29 @@ pub fn kicked(t: &mut Thread, rip: u64) {
     {
         return;
     }
+    if sample(p, rip) || p.samples >= SAMPLES_MAX {
+        record::words(t, Kind::Preempt, 0, &[]);
+        change(t);
+        record::words(t, Kind::Preempt, flag::COMPLETES, &[]);
+    }
+}
+
+/// Notes where the running thread is; true if it seems to spin.
+pub fn sample(p: &mut Process, rip: u64) -> bool {
     let steps = p.steps.load(Ordering::Relaxed);
-    if p.sample_steps != steps {
+    if p.sample_steps != steps || p.samples == 0 {
         p.sample_steps = steps;
         (p.sample_low, p.sample_high, p.samples) = (rip, rip, 0);
     }
     p.sample_low = p.sample_low.min(rip);
     p.sample_high = p.sample_high.max(rip);
     p.samples += 1;
-    let spins = p.samples >= SPIN_SAMPLES && p.sample_high - p.sample_low <= SPIN_BYTES;
-    if spins || p.samples >= SAMPLES_MAX {
-        record::words(t, Kind::Preempt, 0, &[]);
-        change(t);
-        record::words(t, Kind::Preempt, flag::COMPLETES, &[]);
-    }
+    p.samples >= SPIN_SAMPLES && p.sample_high - p.sample_low <= SPIN_BYTES
+}
+
+/// Another thread runs from here on.
+pub fn forget_samples(p: &mut Process) {
+    p.samples = 0;
 }
 
 /// A signal was queued and may find no call's end: a timer looks after it.

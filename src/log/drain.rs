@@ -58,6 +58,8 @@ pub struct Drained {
     pub exited: bool,
     /// Records it could not log.
     pub dropped: u64,
+    /// Programs that it started once it could no longer be intercepted.
+    pub unseen: u32,
     /// An output number that it took and never logged.
     pub hole: Option<u64>,
 }
@@ -71,6 +73,7 @@ impl Drained {
             ordinal: scan.start.map_or(0, |s| s.ordinal),
             exited: scan.exit.is_some(),
             dropped: 0,
+            unseen: 0,
             hole: None,
             writer,
             scan,
@@ -324,9 +327,11 @@ impl Drain {
         let Some(entry) = arena.procs().get(index) else { return };
         let pending = entry.pending_output.load(Ordering::Acquire).checked_sub(1);
         let dropped = entry.dropped.load(Ordering::Acquire);
+        let unseen = entry.unseen.load(Ordering::Acquire);
         let exited = entry.state.load(Ordering::Acquire) == proc_state::EXITED;
         let drained = self.process(key, Some(index));
         drained.dropped = dropped;
+        drained.unseen = unseen;
         drained.exited = exited;
         // Logged, and killed before it could say so: no hole.
         drained.hole = pending.filter(|n| !exited && drained.scan.last_output != Some(*n));

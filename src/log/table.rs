@@ -165,6 +165,7 @@ fn clear(entry: &ProcEntry) {
         &entry.feed_end,
         &entry.feed_pos,
         &entry.traits,
+        &entry.unseen,
     ];
     for word in zero32.into_iter().chain(&entry.feed) {
         word.store(0, Ordering::Relaxed);

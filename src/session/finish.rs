@@ -12,7 +12,8 @@ use super::hashes::Hashes;
 use super::manifest::{ByteText, Counts, File, Manifest, OpaqueTls, PlainLog, Process, TlsSummary};
 use crate::launch::environment::path;
 use crate::log::drain::{Collected, Drained};
-use crate::log::scan::{Scan, SeenFile};
+use crate::log::scan::SeenFile;
+use crate::report::units;
 
 /// `log_format::record::FileId::flags`.
 const KEPT: u32 = 1;
@@ -95,7 +96,7 @@ fn processes(
                 execs: d.scan.execs,
                 wait_status: d.scan.exit.or_else(|| statuses.get(&d.pid).copied()),
                 complete: d.exited && d.scan.exit.is_some() && d.dropped == 0,
-                opaque: opaque(&d.scan, cut_short),
+                opaque: opaque(d, cut_short),
                 events: d.scan.events,
                 bytes: d.writer.bytes,
                 stored_bytes: d.writer.stored_bytes,
@@ -110,8 +111,12 @@ fn processes(
 }
 
 /// Why what a process executed last ran unseen.
-fn opaque(scan: &Scan, cut_short: bool) -> Option<String> {
-    match scan.last_exec()?.opaque {
+fn opaque(d: &Drained, cut_short: bool) -> Option<String> {
+    match d.scan.last_exec()?.opaque {
+        Some(reason) if d.unseen > 0 => {
+            let programs = units::plural(d.unseen as usize, "program", "programs");
+            Some(format!("{reason}, which started {programs}, unseen too"))
+        }
         Some(reason) => Some(reason.to_owned()),
         // A recording may also have ended between an exec and the first record of its program.
         None => (!cut_short).then(|| NO_SHIM.to_owned()),

@@ -472,6 +472,9 @@ pub struct ProcEntry {
     pub written: AtomicU32,
     /// Bits of [`proc_trait`], kept over an exec. (record)
     pub traits: AtomicU32,
+    /// Programs that could be intercepted, but were started by one that can't: they run unseen,
+    /// for no entry is theirs. (record)
+    pub unseen: AtomicU32,
 }
 
 impl ProcEntry {

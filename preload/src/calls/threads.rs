@@ -13,7 +13,7 @@ use crate::process::{Ordinals, Process};
 use crate::sys::{Guest, futex_wait, sys, write_guest_u32};
 use crate::thread::{self, Thread, XSAVE_BYTES};
 use crate::writer::Writer;
-use crate::{arena, entropy, fds, record, replay, signals, start, token};
+use crate::{arena, entropy, fds, lending, record, replay, signals, start, token};
 
 const CLONE_VM: u64 = libc::CLONE_VM as u64;
 const CLONE_VFORK: u64 = libc::CLONE_VFORK as u64;
@@ -496,6 +496,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     p.output.store(0, Ordering::Relaxed);
     p.wanted.store(0, Ordering::Relaxed);
     p.turn.store(0, Ordering::Relaxed);
+    lending::reset(t, p);
     p.holder.store(tid as u32, Ordering::Relaxed);
     p.steps.store(0, Ordering::Relaxed);
     p.writer = Writer::new(p.index);
