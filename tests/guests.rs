@@ -139,6 +139,7 @@ mod shared {
         segment;
         ends;
         by_write;
+        remade;
     }
 
     /// How many processes had to be put in order, and how many notes there are of memory that may
@@ -243,6 +244,13 @@ fn programs_of_a_static_child_are_unseen() {
     let manifest = std::fs::read_to_string(recording.session.join("manifest.json"));
     let manifest = manifest.expect("there is a manifest");
     assert!(manifest.contains("a static program, which started 2 programs"), "{manifest}");
+}
+
+/// The entry of a child that has ended is not used again before its parent has seen it created.
+#[test]
+fn children_that_end_before_their_parents_go_on() {
+    let script = "for k in 1 2 3 4; do (for i in $(seq 10); do sh -c '/bin/true; /bin/true';                   done) & done; wait; echo all";
+    Case::bash(script).says("all").check();
 }
 
 /// A filter holds for the shim too, which therefore makes only the calls of the guest.

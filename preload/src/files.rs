@@ -8,7 +8,7 @@ mod privileges;
 mod reach;
 mod script;
 
-pub use reach::Reach;
+pub use reach::{Reach, born_ns, regular};
 pub use script::{Script, script};
 
 use core::sync::atomic::Ordering;
@@ -502,25 +502,20 @@ pub fn open_recorded(extras: &Extras, scratch: &[u8]) -> i64 {
     unsafe { sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
 }
 
-/// Replay: the name of the file that stands for a recorded inode which was mapped shared.
-pub fn shared_name(id: &FileId, to: &mut [u8; NAME_BYTES]) -> bool {
-    shared_name_of(inode(id.dev, id.ino), to)
+/// What stands for an inode alone, made at `born_ns`.
+pub fn inode(dev: u64, ino: u64, born_ns: u64) -> u64 {
+    file_identity(dev, ino, 0, born_ns, 0)
 }
 
-/// What stands for an inode alone.
-pub fn inode(dev: u64, ino: u64) -> u64 {
-    file_identity(dev, ino, 0, 0, 0)
-}
-
-/// [`shared_name`] of an [`inode`].
-pub fn shared_name_of(inode: u64, to: &mut [u8; NAME_BYTES]) -> bool {
+/// Replay: the name of the file that stands for a recorded [`inode`] which was mapped shared.
+pub fn shared_name(inode: u64, to: &mut [u8; NAME_BYTES]) -> bool {
     kept_name(&arena::header().files_dir, inode, b"-shared", to)
 }
 
 /// Replay: true once the recorded inode was mapped shared and writable, so that its stand-in
 /// holds what was written through that mapping.
-pub fn has_stand_in(id: &FileId) -> bool {
+pub fn has_stand_in(inode: u64) -> bool {
     let mut name = [0; NAME_BYTES];
     // SAFETY: a NUL-terminated name of ours.
-    shared_name(id, &mut name) && unsafe { sys!(libc::SYS_access, name.as_ptr(), 0) } == 0
+    shared_name(inode, &mut name) && unsafe { sys!(libc::SYS_access, name.as_ptr(), 0) } == 0
 }

@@ -31,6 +31,8 @@ pub struct Extras {
     pub output: Option<(u64, u64)>,
     /// The process whose memory the call has written.
     pub written: Option<Written>,
+    /// When the file of a shared mapping was made, nanoseconds since the epoch.
+    pub born_ns: u64,
     /// The mapped file that the call has changed.
     pub mapped: Option<MappedWrite>,
 }
@@ -283,6 +285,7 @@ fn take_extra(t: &mut Thread, arg: u8, len: usize, extras: &mut Extras) {
             let [key, steps, addr] = [(); 3].map(|()| cursor.word());
             extras.written = Some(Written { key, steps, addr });
         }
+        extra::BORN if len == 8 => extras.born_ns = cursor.word(),
         extra::MAPPED if len == size_of::<MappedWrite>() => {
             let [inode, offset] = [(); 2].map(|()| cursor.word());
             extras.mapped = Some(MappedWrite { inode, offset });
@@ -415,8 +418,9 @@ fn ring_copy(at: u64, from: u64, len: u64) {
 /// Waits for ever: the host ends this process.
 pub fn park() -> ! {
     loop {
-        // SAFETY: pause takes no argument.
-        unsafe { sys!(libc::SYS_pause) };
+        let second = [1u64, 0];
+        // SAFETY: own buffer.
+        unsafe { sys!(libc::SYS_nanosleep, second.as_ptr(), 0) };
         if !arena::host_lives() {
             crate::sys::die(1);
         }

@@ -267,9 +267,7 @@ fn is_own(entry: &ProcEntry) -> bool {
     let pid = unsafe { sys!(libc::SYS_getpid) } as i32;
     let known = entry.pid.load(Ordering::Acquire);
     entry.state.load(Ordering::Acquire) != proc_state::OPAQUE
-        && (known == 0
-            || known == pid
-            || entry.traits.load(Ordering::Acquire) & ELSEWHERE != 0)
+        && (known == 0 || known == pid || entry.traits.load(Ordering::Acquire) & ELSEWHERE != 0)
 }
 
 /// Sends every syscall outside the shim's text to SIGSYS, for the calling thread.

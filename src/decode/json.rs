@@ -185,6 +185,7 @@ fn extra_name(arg: u8) -> Option<&'static str> {
         extra::WRITTEN => "written",
         extra::SEGMENT => "segment",
         extra::MAPPED => "mapped",
+        extra::BORN => "born",
         _ => return None,
     })
 }

@@ -105,6 +105,24 @@ impl Table {
             }
         }
         self.poll();
+        self.keep_held(arena);
+    }
+
+    /// A process whose parent has yet to see that it was created is not gone: the parent would
+    /// take another one's entry for its own.
+    fn keep_held(&mut self, arena: &ArenaMap) {
+        let gone: Vec<usize> =
+            self.guests.iter().filter(|(_, guest)| guest.gone).map(|(index, _)| *index).collect();
+        for index in gone {
+            let Some(entry) = arena.procs().get(index) else { continue };
+            let parent = entry.parent_key.load(Ordering::Acquire);
+            if entry.held.load(Ordering::Acquire) != 0
+                && self.guests.values().any(|guest| guest.key == parent && !guest.gone)
+                && let Some(guest) = self.guests.get_mut(&index)
+            {
+                guest.gone = false;
+            }
+        }
     }
 
     /// Marks guests whose pidfd says that they have ended.
@@ -166,6 +184,7 @@ fn clear(entry: &ProcEntry) {
         &entry.feed_pos,
         &entry.traits,
         &entry.unseen,
+        &entry.held,
     ];
     for word in zero32.into_iter().chain(&entry.feed) {
         word.store(0, Ordering::Relaxed);

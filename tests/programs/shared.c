@@ -263,6 +263,21 @@ static void by_write(void) {
     say("again: %s %s %s %s", p + 200, p + 500, q + 200, q + 500);
 }
 
+// A file that is made anew under its name, and mostly by its number.
+static void remade(void) {
+    for (int i = 0; i < 3; i++) {
+        int fd = open("remade", O_CREAT | O_RDWR, 0600);
+        MUST(ftruncate(fd, 4096) == 0);
+        char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        MUST(p != MAP_FAILED);
+        say("%d", p[0]);
+        p[0] = 1;
+        munmap(p, 4096);
+        close(fd);
+        unlink("remade");
+    }
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "reader") == 0) reader();
@@ -272,6 +287,7 @@ int main(int argc, char **argv) {
     if (strcmp(what, "segment") == 0) segment();
     if (strcmp(what, "ends") == 0) ends();
     if (strcmp(what, "by_write") == 0) by_write();
+    if (strcmp(what, "remade") == 0) remade();
     if (strcmp(what, "constants") == 0) constants();
     if (strcmp(what, "older") == 0) older(argv[2]);
     say("done");

@@ -319,8 +319,8 @@ pub struct ArenaHeader {
     /// Grows while the host lives, for guests that can't see it: those in other pid namespaces
     /// and those with seccomp filters. (record)
     pub heartbeat: AtomicU32,
-    /// Recording: files that are mapped shared, by [`crate::record::file_identity`] of the inode
-    /// alone; 0 where there is none.
+    /// Recording: files that are mapped shared, by [`crate::record::MappedWrite::inode`]; 0 where
+    /// there is none.
     pub mapped_files: [AtomicU64; MAPPED_FILES],
     /// Padding.
     pub pad1: AtomicU32,
@@ -472,6 +472,9 @@ pub struct ProcEntry {
     pub written: AtomicU32,
     /// Bits of [`proc_trait`], kept over an exec. (record)
     pub traits: AtomicU32,
+    /// 1 while the parent is creating the process, and has to do with this entry: it must not be
+    /// freed before that, even if the process has ended.
+    pub held: AtomicU32,
     /// Programs that could be intercepted, but were started by one that can't: they run unseen,
     /// for no entry is theirs. (record)
     pub unseen: AtomicU32,

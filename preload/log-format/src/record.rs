@@ -185,6 +185,9 @@ pub mod extra {
     /// A file that processes of the session have mapped shared and that the call has changed,
     /// which replay does again for those mappings: [`super::MappedWrite`].
     pub const MAPPED: u8 = 0xf8;
+    /// When the file of a shared mapping was made, nanoseconds since the epoch: u64; 0 if the file
+    /// system does not know. Inode numbers are used again.
+    pub const BORN: u8 = 0xf9;
 }
 
 /// Whose memory a call has written (process_vm_writev, or a write to `/proc/<pid>/mem`).
@@ -203,7 +206,7 @@ pub struct Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct MappedWrite {
-    /// [`file_identity`] of the inode alone.
+    /// [`file_identity`] of the inode alone: device, number, and when it was made as `mtime_ns`.
     pub inode: u64,
     /// Where a write began, bytes.
     pub offset: u64,

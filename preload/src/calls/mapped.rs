@@ -17,21 +17,23 @@ use crate::sys::sys;
 use crate::thread::Thread;
 use crate::{arena, record, token, trap};
 
-/// Recording: the file of a shared mapping that is about to be made is followed from now on.
-pub fn follow(t: &mut Thread, args: &[u64; 6]) {
+/// Recording: the file of a shared mapping that is about to be made is followed from now on. When
+/// it was made, nanoseconds since the epoch.
+pub fn follow(t: &mut Thread, args: &[u64; 6]) -> Option<u64> {
     const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
     let [_, _, _, flags, fd, _] = *args;
     if flags & MAP_ANONYMOUS != 0 || !t.process().logging {
-        return;
+        return None;
     }
-    let Some(inode) = regular(fd) else { return };
+    let file = regular(fd)?;
     for place in &arena::header().mapped_files {
-        match place.compare_exchange(0, inode, Ordering::AcqRel, Ordering::Acquire) {
-            Err(other) if other != inode => {}
-            _ => return,
+        match place.compare_exchange(0, file.inode, Ordering::AcqRel, Ordering::Acquire) {
+            Err(other) if other != file.inode => {}
+            _ => return Some(file.born_ns),
         }
     }
     record::note(t, note::UNSUPPORTED, b"too many mapped files: writes to one are not followed");
+    Some(file.born_ns)
 }
 
 /// The followed file behind a descriptor.
@@ -40,23 +42,25 @@ pub fn inode_of(fd: u64) -> Option<u64> {
     if all.first()?.load(Ordering::Acquire) == 0 {
         return None;
     }
-    let inode = regular(fd)?;
+    let inode = regular(fd)?.inode;
     let mut known = all.iter().map(|place| place.load(Ordering::Acquire));
     known.any(|other| other == inode).then_some(inode)
 }
 
-/// The inode of a regular file.
-fn regular(fd: u64) -> Option<u64> {
-    let stat = status(fd)?;
-    (stat.st_mode & libc::S_IFMT == libc::S_IFREG).then(|| files::inode(stat.st_dev, stat.st_ino))
+/// A regular file.
+struct Regular {
+    /// [`files::inode`].
+    inode: u64,
+    born_ns: u64,
+    size: u64,
 }
 
-fn status(fd: u64) -> Option<libc::stat> {
-    // SAFETY: all zeros are a valid stat, which the kernel fills.
-    unsafe {
-        let mut stat: libc::stat = core::mem::zeroed();
-        (sys!(libc::SYS_fstat, fd, &raw mut stat) == 0).then_some(stat)
-    }
+fn regular(fd: u64) -> Option<Regular> {
+    let stat = files::regular(fd)?;
+    let born_ns = files::born_ns(&stat).unwrap_or(0);
+    let dev = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    let inode = files::inode(dev, stat.stx_ino, born_ns);
+    Some(Regular { inode, born_ns, size: stat.stx_size })
 }
 
 /// Performs and logs a call that changes a followed file; None: it does not.
@@ -103,7 +107,7 @@ fn offset(row: &Row, args: &[u64; 6], ret: i64) -> u64 {
         libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2
             if flags >= 0 && flags as i32 & libc::O_APPEND != 0 =>
         {
-            before(status(fd).map_or(0, |stat| stat.st_size as u64))
+            before(regular(fd).map_or(0, |file| file.size))
         }
         libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 => args[3],
         _ => 0,
@@ -115,7 +119,7 @@ fn offset(row: &Row, args: &[u64; 6], ret: i64) -> u64 {
 pub fn change_again(row: &Row, args: &[u64; 6], ret: i64, change: &MappedWrite) {
     const ZEROES: u64 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE) as u64;
     let mut name = [0; files::NAME_BYTES];
-    if ret < 0 || !files::shared_name_of(change.inode, &mut name) {
+    if ret < 0 || !files::shared_name(change.inode, &mut name) {
         return;
     }
     // SAFETY: a NUL-terminated name of ours; the descriptor is closed.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "maps on behalf of the guest")]
 
 use log_format::arena::{Mode, divergence};
-use log_format::record::{FileId, Kind, extra, flag, note};
+use log_format::record::{Kind, extra, flag, note};
 use log_format::table::Row;
 
 use crate::calls::mapped;
@@ -42,9 +42,10 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return replay_mmap(t, row, args);
     }
     let reach = if args[3] & MAP_TYPE == MAP_PRIVATE { Reach::NOBODY } else { reach(args) };
+    let mut born = None;
     if reach.tree {
         token::share(t);
-        mapped::follow(t, args);
+        born = mapped::follow(t, args);
     }
     // SAFETY: the guest's own mapping.
     let ret = unsafe { sys!(libc::SYS_mmap, args[0], args[1], args[2], args[3], args[4], args[5]) };
@@ -58,8 +59,9 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if args[2] & libc::PROT_EXEC as u64 != 0 {
         crate::code::watch(t, file.path(), file.id.size, ret as u64, args);
     }
-    let extras = [(extra::FILE, file.bytes())];
-    let used = usize::from(!file.bytes().is_empty());
+    let born = born.unwrap_or(0u64).to_le_bytes();
+    let extras = [(extra::FILE, file.bytes()), (extra::BORN, &born[..])];
+    let used = if file.bytes().is_empty() { 0 } else { 1 + usize::from(reach.tree) };
     if reach.outside {
         record::note(t, note::SHARED_MEMORY, file.path());
     }
@@ -105,8 +107,9 @@ fn replay_mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         let ret = unsafe {
             let end = (offset + len).next_multiple_of(4096);
             let shared = flags & MAP_TYPE != MAP_PRIVATE;
-            if id.flags & kept::SHARED != 0 || shared && files::has_stand_in(&id) {
-                shared_copy(at, len, prot, place, fd, offset, &id)
+            let inode = files::inode(id.dev, id.ino, extras.born_ns);
+            if id.flags & kept::SHARED != 0 || shared && files::has_stand_in(inode) {
+                shared_copy(at, len, prot, place, fd, offset, (inode, id.size))
             } else if end > id.size.next_multiple_of(4096) {
                 anonymous_copy(at, len, prot, place, fd, offset)
             } else {
@@ -168,12 +171,20 @@ unsafe fn anonymous_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offs
 
 /// A writable shared mapping: of a file of the replay's own, which stands for the recorded inode
 /// in all of its processes and begins with the copy's content.
-fn shared_copy(at: u64, len: u64, prot: u64, place: u64, fd: i64, offset: u64, id: &FileId) -> i64 {
+fn shared_copy(
+    at: u64,
+    len: u64,
+    prot: u64,
+    place: u64,
+    fd: i64,
+    offset: u64,
+    (inode, size): (u64, u64),
+) -> i64 {
     let mut name = [0; files::NAME_BYTES];
-    if !files::shared_name(id, &mut name) {
+    if !files::shared_name(inode, &mut name) {
         return -i64::from(libc::ENOENT);
     }
-    map_shared_file(&name, at, len, prot, place, offset, id.size, Some(fd))
+    map_shared_file(&name, at, len, prot, place, offset, size, Some(fd))
 }
 
 /// Maps the replay's own file `name` shared at `at`; a new one begins with the first `size`

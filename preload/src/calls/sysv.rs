@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "maps on behalf of the guest")]
 
 use log_format::arena::{Mode, divergence};
-use log_format::record::{Dir, FileId, Kind, extra, flag, note};
+use log_format::record::{Dir, Kind, extra, flag, note};
 use log_format::table::{BufAt, Row};
 
 use crate::diverge::{self, Difference};
@@ -107,19 +107,9 @@ fn replay_attach(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     };
     if ret >= 0 {
         const SYSV: u64 = u64::MAX;
-        let id = FileId {
-            identity: 0,
-            dev: SYSV,
-            ino: args[0],
-            size: 0,
-            mtime_ns: 0,
-            ctime_ns: 0,
-            mode: 0,
-            flags: 0,
-        };
         let mut name = [0; files::NAME_BYTES];
         let prot = if args[2] & libc::SHM_RDONLY as u64 != 0 { 1 } else { 3 };
-        let mapped = files::shared_name(&id, &mut name)
+        let mapped = files::shared_name(files::inode(SYSV, args[0], 0), &mut name)
             && super::memory::map_shared_file(&name, ret as u64, len, prot, 0, 0, 0, None) == ret;
         if !mapped {
             let difference = Difference { ret: ret as u64, ..Difference::default() };

@@ -398,6 +398,7 @@ fn reserve(t: &mut Thread, wanted: &Request) -> Option<(u32, u64)> {
     let key = child_key(parent.key.load(Ordering::Relaxed), ordinal);
     let entry = arena::proc(index);
     arena::reset(entry);
+    entry.held.store(1, Ordering::Release);
     let new_pids = wanted.flags & libc::CLONE_NEWPID as u64 != 0;
     let traits = proc_trait::of_child(parent.traits.load(Ordering::Relaxed), new_pids);
     entry.traits.store(traits, Ordering::Relaxed);
@@ -424,6 +425,7 @@ fn created(
     let entry = arena::proc(index);
     if ret < 0 {
         entry.key.store(0, Ordering::Release);
+        entry.held.store(0, Ordering::Release);
         entry.state.store(proc_state::FREE, Ordering::Release);
     } else {
         let state = &entry.state;
@@ -435,6 +437,7 @@ fn created(
         if entry.traits.load(Ordering::Acquire) & proc_trait::TOLD != 0 {
             entry.pid.store(ret as i32, Ordering::Release);
         }
+        entry.held.store(0, Ordering::Release);
         t.process().entry().children.fetch_add(1, Ordering::Relaxed);
         if wanted.flags & PARENT_SETTID != 0 {
             write_guest_u32(wanted.parent_tid, recorded.unwrap_or(ret) as u32);

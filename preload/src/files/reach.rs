@@ -22,21 +22,11 @@ impl Reach {
 
     /// Who can change a shared mapping of the file `fd`; `writable`: it is mapped to be written.
     pub fn of_file(fd: u64, writable: bool) -> Reach {
-        // SAFETY: all zeros are a valid statx, which the kernel fills.
-        let mut stat: libc::statx = unsafe { core::mem::zeroed() };
-        let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-        // SAFETY: own buffer and an empty, NUL-terminated path.
-        let known = unsafe {
-            sys!(libc::SYS_statx, fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut stat)
-        };
-        if known != 0 || u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFREG {
-            return Reach { tree: writable, outside: false };
-        }
+        let Some(stat) = regular(fd) else { return Reach { tree: writable, outside: false } };
         let started_ns = arena::header().started_ns.load(Ordering::Relaxed);
         let fresh = ns(&stat.stx_mtime) >= started_ns || ns(&stat.stx_ctime) >= started_ns;
         // Where the file system keeps no time of birth, that of its last change has to do.
-        let has_birth = stat.stx_mask & libc::STATX_BTIME != 0;
-        let born_here = if has_birth { ns(&stat.stx_btime) >= started_ns } else { fresh };
+        let born_here = born_ns(&stat).map_or(fresh, |born| born >= started_ns);
         if !writable && !fresh && is_the_systems(fd) {
             return Reach::NOBODY;
         }
@@ -57,6 +47,23 @@ impl Reach {
         let started_ns = arena::header().started_ns.load(Ordering::Relaxed);
         Reach { tree: true, outside: made_s < started_ns / 1_000_000_000 }
     }
+}
+
+/// What the kernel tells of a regular file; None of another.
+pub fn regular(fd: u64) -> Option<libc::statx> {
+    // SAFETY: all zeros are a valid statx, which the kernel fills.
+    let mut stat: libc::statx = unsafe { core::mem::zeroed() };
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    // SAFETY: own buffer and an empty, NUL-terminated path.
+    let known = unsafe {
+        sys!(libc::SYS_statx, fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut stat)
+    };
+    (known == 0 && u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG).then_some(stat)
+}
+
+/// When a file was made, nanoseconds since the epoch, if its file system knows.
+pub fn born_ns(stat: &libc::statx) -> Option<u64> {
+    (stat.stx_mask & libc::STATX_BTIME != 0).then(|| ns(&stat.stx_btime))
 }
 
 fn ns(time: &libc::statx_timestamp) -> u64 {
