@@ -291,7 +291,8 @@ impl Work {
             let seen = self.matcher.look(bytes, true, &self.rules);
             if !seen.hits.is_empty() {
                 let text = bytes.to_vec();
-                self.apply(&seen.hits, &text, &[(piece.len, at)], target, 0);
+                let hits = relevant(seen.hits, &text, piece.given);
+                self.apply(&hits, &text, &[(piece.len, at)], target, 0);
             }
             return;
         }
@@ -313,7 +314,8 @@ impl Work {
         let mut spans = tail.spans.clone();
         spans.push((piece.len, at));
         let moved = tail.bytes.len() + piece.moved;
-        let seen = self.matcher.look(&text, piece.end, &self.rules);
+        let mut seen = self.matcher.look(&text, piece.end, &self.rules);
+        seen.hits = relevant(seen.hits, &text, piece.given);
         let done = tail.done;
         if piece.end {
             tail.clear();
@@ -332,9 +334,11 @@ impl Work {
     fn end_flows(&mut self, key: u64) {
         let Some(mut stream) = self.streams.remove(&key) else { return };
         let mut target = Target { key, start: stream.offset, raw: &mut [], written: true };
-        for (_, tail) in stream.flows.drain() {
+        for (flow, tail) in stream.flows.drain() {
             let seen = self.matcher.look(&tail.bytes, true, &self.rules);
-            self.apply(&seen.hits, &tail.bytes, &tail.spans, &mut target, tail.done);
+            let given = matches!(flow, Flow::Written(_));
+            let hits = relevant(seen.hits, &tail.bytes, given);
+            self.apply(&hits, &tail.bytes, &tail.spans, &mut target, tail.done);
         }
     }
 
@@ -358,7 +362,7 @@ impl Work {
     fn replacements(&mut self, hit: &Hit, text: &[u8]) -> Vec<(usize, Vec<u8>)> {
         let (start, end) = (hit.range.start, hit.range.end);
         match hit.what {
-            What::Form { secret, form } => {
+            What::Form { secret, form } | What::Weak { secret, form } => {
                 let matcher = self.matcher.clone();
                 let Some(form) = matcher.form(secret, form) else { return Vec::new() };
                 let here = text.get(start..end).unwrap_or_default();
@@ -455,6 +459,21 @@ impl Work {
             (from, left) = (0, rest);
         }
     }
+}
+
+/// Hits that count in bytes which the guest has `given`, or not: values that are too common stand
+/// by themselves there, not as parts of words.
+fn relevant(mut hits: Vec<Hit>, text: &[u8], given: bool) -> Vec<Hit> {
+    let word = |at: Option<usize>| {
+        at.and_then(|at| text.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric())
+    };
+    hits.retain(|hit| match hit.what {
+        What::Weak { .. } => {
+            given && !word(hit.range.start.checked_sub(1)) && !word(Some(hit.range.end))
+        }
+        What::Form { .. } | What::Token { .. } => true,
+    });
+    hits
 }
 
 #[cfg(test)]

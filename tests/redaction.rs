@@ -336,6 +336,26 @@ fn headers_of_http2_are_learnt() {
     assert_eq!(verified.code, Some(0), "{verified}");
 }
 
+/// Keys of local servers are too common to be replaced wherever they stand: what the guest makes
+/// of the placeholder is accepted there.
+#[test]
+fn a_common_key_replays() {
+    for key in ["dummy", "EMPTY", "ollama"] {
+        let server = Server::start();
+        let script = format!(
+            "curl -s -H \"x-goog-api-key: $GEMINI_API_KEY\" -u \"me:$GEMINI_API_KEY\" \
+             http://127.0.0.1:{}/?key=$GEMINI_API_KEY >/dev/null; echo key $GEMINI_API_KEY",
+            server.port
+        );
+        let recording = Case::bash(&script).env("GEMINI_API_KEY", key).record().unwrap();
+        assert_eq!(recording.output.out(), format!("key {key}\n"));
+        let replayed = replays(&recording, &[]);
+        assert_eq!((replayed.code, replayed.out()), (Some(0), recording.output.out()), "{replayed}");
+        let manifest = std::fs::read_to_string(recording.session.join("manifest.json")).unwrap();
+        assert!(!manifest.contains(&format!("GEMINI_API_KEY={key}")), "{manifest}");
+    }
+}
+
 /// Shown output that is not the recorded one is no surprise: a line says so.
 #[test]
 fn a_replay_says_that_its_output_has_placeholders() {

@@ -11,13 +11,15 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use log_format::record::Kind;
 
 use crate::process::Process;
-use crate::thread::Thread;
-use crate::{replay, token, watchdog};
+use crate::spin::Samples;
+use crate::thread::{Regs, Thread};
+use crate::{replay, token};
 
 /// Most threads that can wait in their own code for a place; further ones wait for their turn.
 const READY_MAX: usize = 64;
-/// Samples after which a thread gives way where the recording has it, though it does not spin.
-const SAMPLES_MAX: u32 = 10;
+/// Time after which a thread gives way where the recording has it, though it does not spin,
+/// nanoseconds.
+const RUN_NS_MAX: u64 = 200_000_000;
 
 /// Who runs in the place of whom.
 pub struct Lending {
@@ -62,28 +64,28 @@ impl Lending {
     }
 }
 
-/// The watchdog found this thread in its own code, at `rip`: it gives way if the recording has
+/// The watchdog found this thread in its own code: it gives way if the recording has
 /// that next, and lends its place if it spins.
-pub fn kicked(t: &mut Thread, rip: u64) {
+pub fn kicked(t: &mut Thread, regs: &Regs) {
     let p = t.process();
     let runner = p.lending.to.load(Ordering::Acquire);
     let has_turn = p.turn.load(Ordering::Acquire) == t.ordinal;
     if runner != t.ordinal + 1 && !(runner == 0 && has_turn) {
         return;
     }
-    let spins = watchdog::sample(p, rip);
+    let seen = p.samples.take(p.steps.load(Ordering::Relaxed), regs);
     let next = replay::next_kind(t);
     if runner == 0 && matches!(next, Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16)
     {
-        if spins || p.samples >= SAMPLES_MAX {
+        if seen.spins || seen.ns >= RUN_NS_MAX {
             replay::take_words(t);
             t.owes = true;
-            watchdog::forget_samples(p);
+            p.samples = Samples::NONE;
             p.lending.enter(t.ordinal);
             token::give_up(t);
             wait(t);
         }
-    } else if spins {
+    } else if seen.spins {
         lend(t);
     }
 }
@@ -96,7 +98,7 @@ fn lend(t: &mut Thread) {
     let others = || p.lending.ordinals().chain(turn).filter(|ordinal| *ordinal != t.ordinal);
     let behind = others().filter(|ordinal| *ordinal > t.ordinal).min();
     let Some(next) = behind.or_else(|| others().min()) else { return };
-    watchdog::forget_samples(p);
+    p.samples = Samples::NONE;
     if t.owes {
         p.lending.enter(t.ordinal);
     }

@@ -41,6 +41,7 @@ mod record;
 mod replay;
 mod signals;
 mod sockets;
+mod spin;
 mod start;
 mod symbols;
 mod sys;

@@ -8,6 +8,7 @@ use log_format::arena::{Mode, ProcEntry};
 use crate::arena;
 use crate::cursor::Cursor;
 use crate::lending::Lending;
+use crate::spin::Samples;
 use crate::writer::Writer;
 
 /// The kernel's `struct sigaction`.
@@ -101,14 +102,10 @@ pub struct Process {
     pub wanted: AtomicU32,
     /// Steps when a waiting thread looked last.
     pub seen_steps: AtomicU64,
-    /// The watchdog's samples of the holder since `sample_steps`: how many, and how far apart.
-    pub samples: u32,
-    /// Steps at the first sample.
-    pub sample_steps: u64,
-    /// Lowest sampled address.
-    pub sample_low: u64,
-    /// Highest sampled address.
-    pub sample_high: u64,
+    /// The watchdog's samples of the running thread.
+    pub samples: Samples,
+    /// Recording: a thread was seen to spin.
+    pub spins: AtomicBool,
     /// Replay: the recording preempts the thread whose turn it is, before its next call.
     pub preempt_due: AtomicU32,
     /// Replay: who runs in the place of the thread whose turn it is.

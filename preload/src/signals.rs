@@ -185,14 +185,14 @@ pub unsafe fn on_kick(t: &mut Thread, context: *mut u8) {
         return;
     }
     if t.process().mode == Mode::Replay {
-        lending::kicked(t, gregs.rip);
+        lending::kicked(t, gregs);
         return;
     }
     let info = t.pending_info;
     let sig = i32::from_le_bytes([info[0], info[1], info[2], info[3]]);
     let blocked = t.sigmask >> (sig.max(1) - 1) & 1 != 0;
     if t.pending.load(Ordering::Acquire) == 0 {
-        watchdog::kicked(t, gregs.rip);
+        watchdog::kicked(t, gregs);
     } else if !blocked && action(t, sig).handler > SIG_IGN {
         t.pending.store(0, Ordering::Release);
         watchdog::signal_delivered(t);

@@ -13,6 +13,7 @@ use crate::fds::Fds;
 use crate::lending::Lending;
 use crate::maps::{self, MAPS_MAX, Map, Name};
 use crate::process::{BELLS, Ordinals, Process, SigAction};
+use crate::spin::Samples;
 use crate::sys::{Guest, complain, die, sys, write_guest, write_guest_u32};
 use crate::thread::{self, SCRATCH_BYTES, Thread};
 use crate::writer::Writer;
@@ -170,10 +171,8 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             masked: env.masked,
             wanted: 0.into(),
             seen_steps: 0.into(),
-            samples: 0,
-            sample_steps: 0,
-            sample_low: 0,
-            sample_high: 0,
+            samples: Samples::NONE,
+            spins: false.into(),
             preempt_due: 0.into(),
             lending: Lending::NONE,
             grants: 0.into(),

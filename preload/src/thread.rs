@@ -56,6 +56,38 @@ pub struct Regs {
     pub rflags: u64,
 }
 
+impl Regs {
+    /// All zero.
+    pub const ZERO: Regs = Regs {
+        r8: 0,
+        r9: 0,
+        r10: 0,
+        r11: 0,
+        r12: 0,
+        r13: 0,
+        r14: 0,
+        r15: 0,
+        rdi: 0,
+        rsi: 0,
+        rbp: 0,
+        rbx: 0,
+        rdx: 0,
+        rax: 0,
+        rcx: 0,
+        rsp: 0,
+        rip: 0,
+        rflags: 0,
+    };
+
+    /// Those that code computes with.
+    pub fn computed(&self) -> [u64; 15] {
+        [
+            self.r8, self.r9, self.r10, self.r11, self.r12, self.r13, self.r14, self.r15, self.rdi,
+            self.rsi, self.rbp, self.rbx, self.rdx, self.rax, self.rcx,
+        ]
+    }
+}
+
 /// How the guest came into the shim.
 pub mod entry {
     /// A trapped instruction: every register is preserved.

@@ -18,6 +18,8 @@ use crate::{arena, record, replay, watchdog};
 
 /// How long a thread waits before it asks the holder to give the token up, milliseconds.
 const PATIENCE_MS: u64 = 20;
+/// The same once it has asked, or where threads spin.
+const NO_PATIENCE_MS: u64 = 1;
 const ETIMEDOUT: i64 = -110;
 const EINTR: i64 = -4;
 
@@ -103,7 +105,10 @@ pub fn abandon(p: &mut Process) {
 fn acquire(t: &mut Thread) {
     let p = t.process();
     while !p.shares() {
-        lock(&p.token, false, || watchdog::waited(p));
+        // Of many waiting threads none needs to ask often.
+        let again_ms = NO_PATIENCE_MS * (1 + u64::from(p.threads) / 4);
+        let first_ms = if p.spins.load(Ordering::Relaxed) { again_ms } else { PATIENCE_MS };
+        lock(&p.token, false, (first_ms, again_ms), || watchdog::waited(p));
         if !p.shares() {
             return;
         }
@@ -112,12 +117,19 @@ fn acquire(t: &mut Thread) {
     acquire_shared(t);
 }
 
-fn lock(word: &AtomicU32, shared: bool, mut waited: impl FnMut()) {
+/// `patience_ms`: how long to wait before `waited` is called, at first and then.
+fn lock(
+    word: &AtomicU32,
+    shared: bool,
+    (mut patience_ms, again_ms): (u64, u64),
+    mut waited: impl FnMut(),
+) {
     if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         while word.swap(2, Ordering::Acquire) != 0 {
             // A thread for which a signal waits is woken by a timer before its time is up.
-            if matches!(futex_wait(word, 2, PATIENCE_MS, shared), ETIMEDOUT | EINTR) {
+            if matches!(futex_wait(word, 2, patience_ms, shared), ETIMEDOUT | EINTR) {
                 waited();
+                patience_ms = again_ms;
             }
         }
     }
@@ -131,7 +143,7 @@ fn release(word: &AtomicU32, shared: bool) {
 
 fn acquire_shared(t: &mut Thread) {
     let header = arena::header();
-    lock(&header.shared_token, true, || {
+    lock(&header.shared_token, true, (PATIENCE_MS, PATIENCE_MS), || {
         header.shared_wanted.store(1, Ordering::Release);
         let holder = header.shared_holder.load(Ordering::Acquire);
         if holder != 0
@@ -214,9 +226,11 @@ pub fn wait_until(t: &Thread, may_run: impl Fn(&Process, u32) -> bool) {
             p.holder.store(t.real_tid as u32, Ordering::Release);
             return;
         }
-        let patience = PATIENCE_MS * (1 + u64::from(p.threads) / THREADS_PER_PATIENCE);
+        let looks = p.lending.is_wanted() || p.preempt_due.load(Ordering::Acquire) != 0;
+        let once = if looks { NO_PATIENCE_MS } else { PATIENCE_MS };
+        let patience = once * (1 + u64::from(p.threads) / THREADS_PER_PATIENCE);
         futex_wait(bell, rung, patience, false);
-        if p.preempt_due.load(Ordering::Acquire) != 0 || p.lending.is_wanted() {
+        if looks {
             watchdog::kick(p, p.holder.load(Ordering::Relaxed));
         }
     }

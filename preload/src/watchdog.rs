@@ -6,8 +6,9 @@ use core::sync::atomic::Ordering;
 use log_format::record::{Kind, flag};
 
 use crate::process::Process;
+use crate::spin::Samples;
 use crate::sys::sys;
-use crate::thread::Thread;
+use crate::thread::{Regs, Thread};
 use crate::{arena, record, token};
 
 /// si_code of the watchdog's own SIGSYS: negative, and none of the kernel's or libc's.
@@ -16,12 +17,8 @@ const KICK: i32 = -77;
 const SI_TIMER: i32 = -2;
 /// How long a queued signal may wait for the guest's next call, milliseconds.
 const SIGNAL_PATIENCE_MS: u64 = 20;
-/// Samples at nearly the same place after which a thread counts as spinning.
-const SPIN_SAMPLES: u32 = 5;
-/// How far apart the samples of a spinning thread may be, bytes.
-const SPIN_BYTES: u64 = 256;
-/// Samples after which a thread gives way in any case.
-const SAMPLES_MAX: u32 = 150;
+/// Time after which a thread gives way in any case, nanoseconds.
+const RUN_NS_MAX: u64 = 3_000_000_000;
 
 /// True for addresses where a thread is about to reach, or has just left, a call's boundary.
 pub fn ours(rip: u64) -> bool {
@@ -59,38 +56,23 @@ pub fn waited(p: &Process) {
     }
 }
 
-/// The holder of the token was found at `rip` in the guest's code: if it spins, or has run very
-/// long, others get their turn here. Where exactly is not reproducible, and the log says so.
-pub fn kicked(t: &mut Thread, rip: u64) {
+/// The holder of the token was found in the guest's code: if it spins, or has run very long,
+/// others get their turn here. Where exactly is not reproducible, and the log says so.
+pub fn kicked(t: &mut Thread, regs: &Regs) {
     let p = t.process();
     if p.wanted.load(Ordering::Relaxed) == 0
         || p.holder.load(Ordering::Relaxed) != t.real_tid as u32
     {
         return;
     }
-    if sample(p, rip) || p.samples >= SAMPLES_MAX {
+    let seen = p.samples.take(p.steps.load(Ordering::Relaxed), regs);
+    if seen.spins || seen.ns >= RUN_NS_MAX {
+        p.spins.store(seen.spins, Ordering::Relaxed);
+        p.samples = Samples::NONE;
         record::words(t, Kind::Preempt, 0, &[]);
         change(t);
         record::words(t, Kind::Preempt, flag::COMPLETES, &[]);
     }
-}
-
-/// Notes where the running thread is; true if it seems to spin.
-pub fn sample(p: &mut Process, rip: u64) -> bool {
-    let steps = p.steps.load(Ordering::Relaxed);
-    if p.sample_steps != steps || p.samples == 0 {
-        p.sample_steps = steps;
-        (p.sample_low, p.sample_high, p.samples) = (rip, rip, 0);
-    }
-    p.sample_low = p.sample_low.min(rip);
-    p.sample_high = p.sample_high.max(rip);
-    p.samples += 1;
-    p.samples >= SPIN_SAMPLES && p.sample_high - p.sample_low <= SPIN_BYTES
-}
-
-/// Another thread runs from here on.
-pub fn forget_samples(p: &mut Process) {
-    p.samples = 0;
 }
 
 /// A signal was queued and may find no call's end: a timer looks after it.

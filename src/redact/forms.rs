@@ -33,6 +33,11 @@ pub(super) struct Edge {
 }
 
 impl Form {
+    /// Bytes as they are.
+    pub(super) fn plain(pattern: Vec<u8>, replacement: Vec<u8>) -> Form {
+        Form { pattern, replacement, before: None, behind: None, wraps: false }
+    }
+
     /// Compares with the start of `text`.
     pub(super) fn compare(&self, text: &[u8]) -> Compared {
         let mut at = 0;
@@ -92,7 +97,7 @@ pub(super) fn forms(value: &[u8], placeholder: &[u8]) -> Vec<Form> {
     let mut all = Vec::new();
     let mut plain = |wraps: bool, encode: &dyn Fn(&[u8]) -> Vec<u8>| {
         let (pattern, replacement) = (encode(value), encode(placeholder));
-        add(&mut all, Form { pattern, replacement, before: None, behind: None, wraps });
+        add(&mut all, Form { wraps, ..Form::plain(pattern, replacement) });
     };
     plain(false, &|v| v.to_vec());
     plain(false, &|v| json(v, false));

@@ -40,6 +40,14 @@ pub(super) enum What {
         /// Number of the form.
         form: usize,
     },
+    /// A secret that is too common alone, in a form of its own: what a guest writes there depends
+    /// on its environment, which has the placeholder on replay.
+    Weak {
+        /// Number of the secret.
+        secret: usize,
+        /// Number of the form.
+        form: usize,
+    },
     /// Something that a rule describes.
     Token {
         /// Number of the rule.
@@ -81,6 +89,8 @@ pub(super) struct Matcher {
     needles: Option<Needles>,
     candidates: Vec<Vec<Candidate>>,
     forms: Vec<Vec<Form>>,
+    /// Whether each secret is replaced behind its name only.
+    weak: Vec<bool>,
     /// Bytes at the end of what was looked at that may be the start of something.
     overlap: usize,
 }
@@ -104,16 +114,17 @@ impl Matcher {
             }
         };
         let mut all_forms = Vec::with_capacity(secrets.len());
+        let weak = secrets.iter().map(|secret| !secret.context.is_empty()).collect();
         for (s, secret) in secrets.iter().enumerate() {
             let found = match secret.context.is_empty() {
                 true => forms(&secret.value, &secret.placeholder),
-                false => vec![Form {
-                    pattern: [&secret.context[..], &secret.value].concat(),
-                    replacement: [&secret.context[..], &secret.placeholder].concat(),
-                    before: None,
-                    behind: None,
-                    wraps: false,
-                }],
+                false => {
+                    let text = |value: &[u8]| [&secret.context[..], value].concat();
+                    let mut all = vec![Form::plain(text(&secret.value), text(&secret.placeholder))];
+                    all.push(Form::plain(secret.value.clone(), secret.value.clone()));
+                    all.extend(forms(&secret.value, &secret.value));
+                    all
+                }
             };
             for (f, form) in found.iter().enumerate() {
                 // Behind the part that all values of this kind begin with.
@@ -133,12 +144,16 @@ impl Matcher {
                 add(needle, 0, Candidate::Rule { rule: r as u32, keyword: k as u32 });
             }
         }
-        Matcher { needles: Needles::new(&needles), candidates, forms: all_forms, overlap }
+        Matcher { needles: Needles::new(&needles), candidates, forms: all_forms, weak, overlap }
     }
 
     /// The form of a [`What::Form`].
     pub(super) fn form(&self, secret: usize, form: usize) -> Option<&Form> {
         self.forms.get(secret)?.get(form)
+    }
+
+    fn is_weak(&self, secret: usize) -> bool {
+        self.weak.get(secret).is_some_and(|weak| *weak)
     }
 
     /// Looks at `text`, behind which more may come unless it is `whole`.
@@ -154,7 +169,8 @@ impl Matcher {
                 self.check(*candidate, at, text, whole, rules, &mut seen);
             }
         });
-        seen.hits.sort_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end));
+        let is_weak = |hit: &Hit| matches!(hit.what, What::Weak { .. });
+        seen.hits.sort_by_key(|hit| (hit.range.start, usize::MAX - hit.range.end, is_weak(hit)));
         only_one_each(&mut seen.hits);
         seen
     }
@@ -164,7 +180,7 @@ impl Matcher {
         let hits = self.look(text, true, rules).hits.into_iter();
         let all = hits.filter_map(|hit| match hit.what {
             What::Form { secret, .. } => Some((hit.range.start, secret)),
-            What::Token { .. } => None,
+            What::Weak { .. } | What::Token { .. } => None,
         });
         all.collect()
     }
@@ -186,7 +202,12 @@ impl Matcher {
                 match found.compare(text.get(start..).unwrap_or_default()) {
                     Compared::Whole(len) => {
                         let range = start..start + len;
-                        seen.hits.push(Hit { range, what: What::Form { secret, form } });
+                        let what = match found.pattern == found.replacement && self.is_weak(secret)
+                        {
+                            true => What::Weak { secret, form },
+                            false => What::Form { secret, form },
+                        };
+                        seen.hits.push(Hit { range, what });
                     }
                     Compared::Beginning if !whole => {
                         seen.unclear_from = seen.unclear_from.min(start.saturating_sub(1));

@@ -35,6 +35,8 @@ pub(super) struct Piece {
     pub moved: usize,
     /// Nothing follows it in its flow.
     pub end: bool,
+    /// The guest has given it: a replay compares it.
+    pub given: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,7 +119,14 @@ impl Parser {
         while at < raw.len() {
             if matches!(self.state, State::Broken) {
                 let len = raw.len() - at;
-                out.push(Piece { flow: Flow::Single, at, len, moved: len, end: true });
+                out.push(Piece {
+                    flow: Flow::Single,
+                    at,
+                    len,
+                    moved: len,
+                    end: true,
+                    given: false,
+                });
                 return;
             }
             if matches!(self.state, State::Data) {
@@ -246,7 +255,8 @@ impl Parser {
         // What is left belongs to nothing.
         self.state = if self.left > 0 { State::Data } else { State::Header };
         self.data = 0;
-        let mut ended = |flow| out.push(Piece { flow, at: 0, len: 0, moved: 0, end: true });
+        let mut ended =
+            |flow| out.push(Piece { flow, at: 0, len: 0, moved: 0, end: true, given: false });
         let fd = self.args[0] as u32 as i32;
         match self.kind {
             Kind::Call if self.nr == libc::SYS_close => {
@@ -304,11 +314,16 @@ impl Parser {
         }
         let moved = if self.counts_messages() { len } else { moved };
         let end = self.flow == Flow::Single && self.data == 0;
-        out.push(Piece { flow: self.flow, at, len, moved, end });
+        out.push(Piece { flow: self.flow, at, len, moved, end, given: self.is_given() });
         if self.data == 0 && self.left.is_multiple_of(8) {
             self.after_data(out);
         }
         len
+    }
+
+    fn is_given(&self) -> bool {
+        let has_buffers = matches!(self.kind, Kind::Call | Kind::Yield | Kind::Start);
+        has_buffers && (self.head >> 40) as u8 == Dir::In as u8
     }
 
     fn is_buffered(&self) -> bool {

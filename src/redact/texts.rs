@@ -160,7 +160,7 @@ impl Work {
             What::Token { rule, keep } => {
                 Some((hit.range, keep, self.rules.rules.get(rule)?.id.clone()))
             }
-            What::Form { .. } => None,
+            What::Form { .. } | What::Weak { .. } => None,
         });
         tokens.collect()
     }
