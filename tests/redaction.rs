@@ -350,7 +350,11 @@ fn a_common_key_replays() {
         let recording = Case::bash(&script).env("GEMINI_API_KEY", key).record().unwrap();
         assert_eq!(recording.output.out(), format!("key {key}\n"));
         let replayed = replays(&recording, &[]);
-        assert_eq!((replayed.code, replayed.out()), (Some(0), recording.output.out()), "{replayed}");
+        assert_eq!(
+            (replayed.code, replayed.out()),
+            (Some(0), recording.output.out()),
+            "{replayed}"
+        );
         let manifest = std::fs::read_to_string(recording.session.join("manifest.json")).unwrap();
         assert!(!manifest.contains(&format!("GEMINI_API_KEY={key}")), "{manifest}");
     }

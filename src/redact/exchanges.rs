@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::Work;
+use super::matcher::What;
 use crate::error::Result;
 use crate::session::{Manifest, Session};
 use crate::stream::http::content::content;
@@ -56,7 +57,8 @@ impl Work {
                 continue;
             }
             let Ok(bytes) = content(headers, body).and_then(|c| c.body.bytes()) else { continue };
-            found |= !self.matcher.look(&bytes, true, &self.rules).hits.is_empty();
+            let hits = self.matcher.look(&bytes, true, &self.rules).hits;
+            found |= hits.iter().any(|hit| !matches!(hit.what, What::Weak { .. }));
             self.learn_tokens(&bytes);
         }
         found

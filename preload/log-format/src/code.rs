@@ -10,7 +10,7 @@ const PROBES: usize = 16;
 /// An odd number whose product has well mixed upper bits.
 const MIXES: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Changes with what is searched for.
-const SEARCH: u64 = 1;
+const SEARCH: u64 = 2;
 
 /// The code reads the whole time stamp counter.
 pub const READS_COUNTER: u64 = 1;
