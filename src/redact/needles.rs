@@ -49,7 +49,7 @@ impl Needles {
         // Start states are no special ones without a prefilter.
         let automaton = match needles.len() {
             0 => return None,
-            ..=NEEDLES_FAST_MAX => {
+            1..=NEEDLES_FAST_MAX => {
                 Kind::Fast(dfa::Builder::new().prefilter(false).build(needles).ok()?)
             }
             _ => Kind::Small(contiguous::Builder::new().prefilter(false).build(needles).ok()?),
