@@ -31,8 +31,9 @@ pub struct Lending {
 
 impl Lending {
     /// Nobody waits.
-    pub const NONE: Lending =
-        Lending { to: AtomicU32::new(0), ready: [const { AtomicU32::new(0) }; READY_MAX] };
+    pub const fn none() -> Lending {
+        Lending { to: AtomicU32::new(0), ready: [const { AtomicU32::new(0) }; READY_MAX] }
+    }
 
     /// Whether somebody waits in its own code.
     pub fn is_wanted(&self) -> bool {
@@ -145,5 +146,5 @@ pub fn settle(t: &mut Thread) {
 /// The only thread of a new process.
 pub fn reset(t: &mut Thread, p: &mut Process) {
     t.owes = false;
-    p.lending = Lending::NONE;
+    p.lending = Lending::none();
 }

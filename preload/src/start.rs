@@ -174,7 +174,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             samples: Samples::NONE,
             spins: false.into(),
             preempt_due: 0.into(),
-            lending: Lending::NONE,
+            lending: Lending::none(),
             grants: 0.into(),
             holder: (pid as u32).into(),
             turn: 0.into(),
