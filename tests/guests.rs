@@ -249,7 +249,9 @@ fn programs_of_a_static_child_are_unseen() {
 /// The entry of a child that has ended is not used again before its parent has seen it created.
 #[test]
 fn children_that_end_before_their_parents_go_on() {
-    let script = "for k in 1 2 3 4; do (for i in $(seq 10); do sh -c '/bin/true; /bin/true';                   done) & done; wait; echo all";
+    let script = "for k in 1 2 3 4; do \
+                  (for i in $(seq 10); do sh -c '/bin/true; /bin/true'; done) & \
+                  done; wait; echo all";
     Case::bash(script).says("all").check();
 }
 
