@@ -259,6 +259,7 @@ fn children_that_end_before_their_parents_go_on() {
 #[test]
 fn a_guest_with_a_seccomp_filter() {
     Case::c("filtered").stdin("some input").code(5).same_as_native().check();
+    Case::c("filtered").arg("maps").stdin("some input").code(5).same_as_native().check();
     for what in ["threads", "no-clone3", "exec"] {
         Case::c("filtered").arg(what).check();
     }

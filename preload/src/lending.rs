@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use log_format::record::Kind;
 
 use crate::process::Process;
-use crate::spin::Samples;
+use crate::spin::{self, Samples};
 use crate::thread::{Regs, Thread};
 use crate::{replay, token};
 
@@ -74,14 +74,12 @@ pub fn kicked(t: &mut Thread, regs: &Regs) {
     if runner != t.ordinal + 1 && !(runner == 0 && has_turn) {
         return;
     }
-    let seen = p.samples.take(p.steps.load(Ordering::Relaxed), regs);
-    let next = replay::next_kind(t);
-    if runner == 0 && matches!(next, Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16)
-    {
+    let seen = spin::sample(p, regs);
+    if runner == 0 && is_preempted_next(t) {
         if seen.spins || seen.ns >= RUN_NS_MAX {
             replay::take_words(t);
             t.owes = true;
-            p.samples = Samples::NONE;
+            p.samples = Samples::none();
             p.lending.enter(t.ordinal);
             token::give_up(t);
             wait(t);
@@ -89,6 +87,12 @@ pub fn kicked(t: &mut Thread, regs: &Regs) {
     } else if seen.spins {
         lend(t);
     }
+}
+
+/// Whether the recording preempts this thread before its next call.
+fn is_preempted_next(t: &mut Thread) -> bool {
+    let next = replay::next_kind(t);
+    matches!(next, Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16)
 }
 
 /// Lets another thread run in this one's place, until that one stops.
@@ -99,7 +103,7 @@ fn lend(t: &mut Thread) {
     let others = || p.lending.ordinals().chain(turn).filter(|ordinal| *ordinal != t.ordinal);
     let behind = others().filter(|ordinal| *ordinal > t.ordinal).min();
     let Some(next) = behind.or_else(|| others().min()) else { return };
-    p.samples = Samples::NONE;
+    p.samples = Samples::none();
     if t.owes {
         p.lending.enter(t.ordinal);
     }
@@ -127,8 +131,7 @@ fn repay(t: &mut Thread) {
     t.owes = false;
     token::take(t);
     replay::take_words(t);
-    let next = replay::next_kind(t);
-    if matches!(next, Some((Kind::Preempt, thread, _)) if thread == t.ordinal as u16) {
+    if is_preempted_next(t) {
         t.process().preempt_due.store(1, Ordering::Release);
     }
 }

@@ -1,8 +1,10 @@
 //! Whether a thread that makes no call waits for another one, as the watchdog's samples show it.
-#![allow(unsafe_code, reason = "reads the clock")]
 
-use crate::sys::sys;
+use core::sync::atomic::Ordering;
+
+use crate::process::Process;
 use crate::thread::Regs;
+use crate::vdso;
 
 /// How far apart the samples of a spinning thread may be, bytes.
 const SPIN_BYTES: u64 = 256;
@@ -13,10 +15,12 @@ const STILL_SAMPLES: u32 = 3;
 /// Time in one place after which any loop is taken for a spinning one, nanoseconds.
 const SPIN_NS: u64 = 100_000_000;
 
+/// The steps of no sample.
+const NO_STEPS: u64 = u64::MAX;
+
 /// Samples of the running thread since its last call.
-#[derive(Clone, Copy)]
+#[derive(Default)]
 pub struct Samples {
-    count: u32,
     /// The process's steps at the first one.
     steps: u64,
     /// When that was, CLOCK_MONOTONIC.
@@ -42,22 +46,13 @@ pub struct Seen {
 
 impl Samples {
     /// None.
-    pub const NONE: Samples = Samples {
-        count: 0,
-        steps: 0,
-        first_ns: 0,
-        low: 0,
-        high: 0,
-        since_ns: 0,
-        last: Regs::ZERO,
-        still: 0,
-    };
+    pub fn none() -> Samples {
+        Samples { steps: NO_STEPS, ..Samples::default() }
+    }
 
-    /// Takes another one, after so many steps.
-    pub fn take(&mut self, steps: u64, regs: &Regs) -> Seen {
-        let now_ns = now_ns();
-        if self.count == 0 || self.steps != steps {
-            *self = Samples { steps, first_ns: now_ns, ..Samples::NONE };
+    fn take(&mut self, now_ns: u64, steps: u64, regs: &Regs) -> Seen {
+        if self.steps != steps {
+            *self = Samples { steps, first_ns: now_ns, ..Samples::default() };
         }
         let (low, high) = (self.low.min(regs.rip), self.high.max(regs.rip));
         if high - low <= SPIN_BYTES {
@@ -68,7 +63,6 @@ impl Samples {
             self.still = 0;
             (self.low, self.high, self.since_ns) = (regs.rip, regs.rip, now_ns);
         }
-        self.count += 1;
         self.last = *regs;
         let stays = now_ns.saturating_sub(self.since_ns) >= SPIN_NS;
         Seen {
@@ -78,14 +72,14 @@ impl Samples {
     }
 }
 
+/// Takes another sample of the running thread.
+pub fn sample(p: &mut Process, regs: &Regs) -> Seen {
+    let now_ns = vdso::monotonic_ns(p);
+    let steps = p.steps.load(Ordering::Relaxed);
+    p.samples.take(now_ns, steps, regs)
+}
+
 /// How many registers differ that a loop computes with.
 fn changed(a: &Regs, b: &Regs) -> usize {
     a.computed().iter().zip(b.computed()).filter(|(a, b)| **a != *b).count()
-}
-
-fn now_ns() -> u64 {
-    let mut time = [0u64; 2];
-    // SAFETY: own buffer.
-    unsafe { sys!(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, time.as_mut_ptr()) };
-    time[0] * 1_000_000_000 + time[1]
 }

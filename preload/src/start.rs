@@ -171,7 +171,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             masked: env.masked,
             wanted: 0.into(),
             seen_steps: 0.into(),
-            samples: Samples::NONE,
+            samples: Samples::none(),
             spins: false.into(),
             preempt_due: 0.into(),
             lending: Lending::none(),

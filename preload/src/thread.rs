@@ -57,28 +57,6 @@ pub struct Regs {
 }
 
 impl Regs {
-    /// All zero.
-    pub const ZERO: Regs = Regs {
-        r8: 0,
-        r9: 0,
-        r10: 0,
-        r11: 0,
-        r12: 0,
-        r13: 0,
-        r14: 0,
-        r15: 0,
-        rdi: 0,
-        rsi: 0,
-        rbp: 0,
-        rbx: 0,
-        rdx: 0,
-        rax: 0,
-        rcx: 0,
-        rsp: 0,
-        rip: 0,
-        rflags: 0,
-    };
-
     /// Those that code computes with.
     pub fn computed(&self) -> [u64; 15] {
         [

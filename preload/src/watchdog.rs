@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use log_format::record::{Kind, flag};
 
 use crate::process::Process;
-use crate::spin::Samples;
+use crate::spin::{self, Samples};
 use crate::sys::sys;
 use crate::thread::{Regs, Thread};
 use crate::{arena, record, token};
@@ -65,10 +65,10 @@ pub fn kicked(t: &mut Thread, regs: &Regs) {
     {
         return;
     }
-    let seen = p.samples.take(p.steps.load(Ordering::Relaxed), regs);
+    let seen = spin::sample(p, regs);
     if seen.spins || seen.ns >= RUN_NS_MAX {
         p.spins.store(seen.spins, Ordering::Relaxed);
-        p.samples = Samples::NONE;
+        p.samples = Samples::none();
         record::words(t, Kind::Preempt, 0, &[]);
         change(t);
         record::words(t, Kind::Preempt, flag::COMPLETES, &[]);

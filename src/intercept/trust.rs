@@ -114,21 +114,24 @@ pub(crate) fn give(
         let file = match users {
             Some(users) => {
                 let users = cwd.join(users);
-                match trust.stand_ins.iter().find(|(name, _)| *name == users) {
-                    Some((_, file)) => file.clone(),
-                    None => {
-                        // A directory, or a file that can't be read: the user's affair.
-                        let Ok(content) = fs::read(&users) else { continue };
-                        let file = bundles.with(content)?;
-                        // A program may name it itself, too (`curl --cacert`).
-                        let real = fs::canonicalize(&users).ok().filter(|real| *real != users);
-                        for name in real.into_iter().chain([users.clone()]) {
-                            trust.stand_ins.push((name, file.clone()));
-                        }
-                        trust.users.push(users);
-                        file
+                // Most variables name the same one.
+                let stand_in = || trust.stand_ins.iter().find(|(name, _)| *name == users);
+                if let Some((_, file)) = stand_in().filter(|_| trust.users.contains(&users)) {
+                    set(env, name, file);
+                    continue;
+                }
+                // A directory, or a file that can't be read: the user's affair.
+                let Ok(content) = fs::read(&users) else { continue };
+                let file = bundles.with(content)?;
+                // A program may name it itself, too (`curl --cacert`).
+                for name in [fs::canonicalize(&users).ok(), Some(users.clone())] {
+                    let known = |name: &PathBuf| trust.stand_ins.iter().any(|(n, _)| n == name);
+                    if let Some(name) = name.filter(|name| !known(name)) {
+                        trust.stand_ins.push((name, file.clone()));
                     }
                 }
+                trust.users.push(users);
+                file
             }
             None if adds => bundles.with(Vec::new())?,
             None => all.clone(),

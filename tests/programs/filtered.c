@@ -63,6 +63,12 @@ int main(int argc, char **argv) {
         execl("/bin/echo", "echo", "executed", NULL);
         return 1;
     }
+    int mapped = -1;
+    if (!strcmp(what, "maps")) {
+        mapped = open("mapped", O_CREAT | O_RDWR, 0600);
+        MUST(ftruncate(mapped, 4096) == 0);
+        MUST(mmap(NULL, 4096, PROT_READ, MAP_SHARED, mapped, 0) != MAP_FAILED);
+    }
     struct sock_filter filter[] = {
         LOAD,          ALLOW(read),           ALLOW(write), ALLOW(exit_group),
         ALLOW(rt_sigreturn), ELSE(SECCOMP_RET_KILL_PROCESS),
@@ -74,5 +80,6 @@ int main(int argc, char **argv) {
         if (n != 1) break;
         say("read %c", byte);
     }
+    if (mapped >= 0) SHOW(write(mapped, "text", 4));
     syscall(SYS_exit_group, 5);
 }

@@ -18,22 +18,25 @@ use crate::thread::Thread;
 use crate::{arena, record, token, trap};
 
 /// Recording: the file of a shared mapping that is about to be made is followed from now on. When
-/// it was made, nanoseconds since the epoch.
-pub fn follow(t: &mut Thread, args: &[u64; 6]) -> Option<u64> {
+/// it was made, nanoseconds since the epoch; 0 if that is not known.
+pub fn follow(t: &mut Thread, args: &[u64; 6]) -> u64 {
     const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
     let [_, _, _, flags, fd, _] = *args;
     if flags & MAP_ANONYMOUS != 0 || !t.process().logging {
-        return None;
+        return 0;
     }
-    let file = regular(fd)?;
+    if arena::is_filtered() {
+        record::note(t, note::UNSUPPORTED, b"a filtered process maps a file: writes are not seen");
+    }
+    let Some(file) = regular(fd) else { return 0 };
     for place in &arena::header().mapped_files {
         match place.compare_exchange(0, file.inode, Ordering::AcqRel, Ordering::Acquire) {
             Err(other) if other != file.inode => {}
-            _ => return Some(file.born_ns),
+            _ => return file.born_ns,
         }
     }
     record::note(t, note::UNSUPPORTED, b"too many mapped files: writes to one are not followed");
-    Some(file.born_ns)
+    file.born_ns
 }
 
 /// The followed file behind a descriptor.
@@ -55,8 +58,9 @@ struct Regular {
     size: u64,
 }
 
+/// None where a seccomp filter may forbid to ask.
 fn regular(fd: u64) -> Option<Regular> {
-    let stat = files::regular(fd)?;
+    let stat = if arena::is_filtered() { None } else { files::regular(fd) }?;
     let born_ns = files::born_ns(&stat).unwrap_or(0);
     let dev = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
     let inode = files::inode(dev, stat.stx_ino, born_ns);
@@ -95,18 +99,19 @@ pub fn change(t: &mut Thread, row: &Row, args: &[u64; 6]) -> Option<i64> {
 fn offset(row: &Row, args: &[u64; 6], ret: i64) -> u64 {
     let fd = args[0];
     // SAFETY: no pointers.
-    let (flags, position) = unsafe {
-        (sys!(libc::SYS_fcntl, fd, libc::F_GETFL), sys!(libc::SYS_lseek, fd, 0, libc::SEEK_CUR))
+    let position = || unsafe { sys!(libc::SYS_lseek, fd, 0, libc::SEEK_CUR) as u64 };
+    let appends = || {
+        // SAFETY: as above.
+        let flags = unsafe { sys!(libc::SYS_fcntl, fd, libc::F_GETFL) };
+        flags >= 0 && flags as i32 & libc::O_APPEND != 0
     };
     let before = |end: u64| end.saturating_sub(ret.max(0) as u64);
     match i64::from(row.nr) {
-        libc::SYS_write | libc::SYS_writev => before(position as u64),
+        libc::SYS_write | libc::SYS_writev => before(position()),
         // pwritev2 with -1 writes at the file's own position.
-        libc::SYS_pwritev2 if args[3] == u64::MAX => before(position as u64),
+        libc::SYS_pwritev2 if args[3] == u64::MAX => before(position()),
         // Linux appends, whatever the offset says (pwrite(2), BUGS).
-        libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2
-            if flags >= 0 && flags as i32 & libc::O_APPEND != 0 =>
-        {
+        libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 if appends() => {
             before(regular(fd).map_or(0, |file| file.size))
         }
         libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 => args[3],

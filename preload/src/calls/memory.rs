@@ -42,10 +42,10 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         return replay_mmap(t, row, args);
     }
     let reach = if args[3] & MAP_TYPE == MAP_PRIVATE { Reach::NOBODY } else { reach(args) };
-    let mut born = None;
+    let mut born_ns = 0;
     if reach.tree {
         token::share(t);
-        born = mapped::follow(t, args);
+        born_ns = mapped::follow(t, args);
     }
     // SAFETY: the guest's own mapping.
     let ret = unsafe { sys!(libc::SYS_mmap, args[0], args[1], args[2], args[3], args[4], args[5]) };
@@ -59,7 +59,7 @@ pub fn mmap(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if args[2] & libc::PROT_EXEC as u64 != 0 {
         crate::code::watch(t, file.path(), file.id.size, ret as u64, args);
     }
-    let born = born.unwrap_or(0u64).to_le_bytes();
+    let born = born_ns.to_le_bytes();
     let extras = [(extra::FILE, file.bytes()), (extra::BORN, &born[..])];
     let used = if file.bytes().is_empty() { 0 } else { 1 + usize::from(reach.tree) };
     if reach.outside {
