@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use super::Work;
-use super::matcher::What;
+use super::{Work, relevant};
 use crate::error::Result;
 use crate::session::{Manifest, Session};
 use crate::stream::http::content::content;
@@ -58,7 +57,7 @@ impl Work {
             }
             let Ok(bytes) = content(headers, body).and_then(|c| c.body.bytes()) else { continue };
             let hits = self.matcher.look(&bytes, true, &self.rules).hits;
-            found |= hits.iter().any(|hit| !matches!(hit.what, What::Weak { .. }));
+            found |= !relevant(hits, &bytes, false).is_empty();
             self.learn_tokens(&bytes);
         }
         found

@@ -21,6 +21,8 @@ pub(super) struct Form {
     pub behind: Option<Edge>,
     /// Line ends may stand in it.
     pub wraps: bool,
+    /// The value is too common for it to be replaced: where it stands is only marked.
+    pub weak: bool,
 }
 
 /// Bits of a value that share a byte with its neighbour's.
@@ -35,7 +37,14 @@ pub(super) struct Edge {
 impl Form {
     /// Bytes as they are.
     pub(super) fn plain(pattern: Vec<u8>, replacement: Vec<u8>) -> Form {
-        Form { pattern, replacement, before: None, behind: None, wraps: false }
+        Form { pattern, replacement, before: None, behind: None, wraps: false, weak: false }
+    }
+
+    /// All forms of a value that is too common to be replaced.
+    pub(super) fn weak(value: &[u8]) -> impl Iterator<Item = Form> + use<> {
+        let plain = Form::plain(value.to_vec(), value.to_vec());
+        let all = [plain].into_iter().chain(forms(value, value));
+        all.map(|form| Form { weak: true, ..form })
     }
 
     /// Compares with the start of `text`.
@@ -197,7 +206,7 @@ fn base64(value: &[u8], placeholder: &[u8], alphabet: &'static [u8; 64], skipped
         0 => None,
         left => edge(end, 0b11_1111 & !(0b11_1111 >> left)),
     };
-    Form { pattern: text(&old), replacement: text(&new), before, behind, wraps: true }
+    Form { before, behind, wraps: true, ..Form::plain(text(&old), text(&new)) }
 }
 
 /// In the Huffman code of HPACK, behind as many bits of the first byte.
@@ -213,11 +222,9 @@ fn hpack(value: &[u8], placeholder: &[u8], shift: u32) -> impl Iterator<Item = F
             };
             let part = |bytes: &[u8]| bytes.get(first..end).unwrap_or_default().to_vec();
             Form {
-                pattern: part(&old),
-                replacement: part(&new),
                 before: if shift == 0 { None } else { edge(0, 0xff >> shift) },
                 behind: if bits % 8 == 0 { None } else { edge(end, !(0xff >> (bits % 8))) },
-                wraps: false,
+                ..Form::plain(part(&old), part(&new))
             }
         })
         .into_iter()

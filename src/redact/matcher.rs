@@ -89,8 +89,6 @@ pub(super) struct Matcher {
     needles: Option<Needles>,
     candidates: Vec<Vec<Candidate>>,
     forms: Vec<Vec<Form>>,
-    /// Whether each secret is replaced behind its name only.
-    weak: Vec<bool>,
     /// Bytes at the end of what was looked at that may be the start of something.
     overlap: usize,
 }
@@ -114,16 +112,13 @@ impl Matcher {
             }
         };
         let mut all_forms = Vec::with_capacity(secrets.len());
-        let weak = secrets.iter().map(|secret| !secret.context.is_empty()).collect();
         for (s, secret) in secrets.iter().enumerate() {
             let found = match secret.context.is_empty() {
                 true => forms(&secret.value, &secret.placeholder),
                 false => {
                     let text = |value: &[u8]| [&secret.context[..], value].concat();
-                    let mut all = vec![Form::plain(text(&secret.value), text(&secret.placeholder))];
-                    all.push(Form::plain(secret.value.clone(), secret.value.clone()));
-                    all.extend(forms(&secret.value, &secret.value));
-                    all
+                    let named = Form::plain(text(&secret.value), text(&secret.placeholder));
+                    [named].into_iter().chain(Form::weak(&secret.value)).collect()
                 }
             };
             for (f, form) in found.iter().enumerate() {
@@ -144,16 +139,12 @@ impl Matcher {
                 add(needle, 0, Candidate::Rule { rule: r as u32, keyword: k as u32 });
             }
         }
-        Matcher { needles: Needles::new(&needles), candidates, forms: all_forms, weak, overlap }
+        Matcher { needles: Needles::new(&needles), candidates, forms: all_forms, overlap }
     }
 
     /// The form of a [`What::Form`].
     pub(super) fn form(&self, secret: usize, form: usize) -> Option<&Form> {
         self.forms.get(secret)?.get(form)
-    }
-
-    fn is_weak(&self, secret: usize) -> bool {
-        self.weak.get(secret).is_some_and(|weak| *weak)
     }
 
     /// Looks at `text`, behind which more may come unless it is `whole`.
@@ -202,8 +193,7 @@ impl Matcher {
                 match found.compare(text.get(start..).unwrap_or_default()) {
                     Compared::Whole(len) => {
                         let range = start..start + len;
-                        let what = match found.pattern == found.replacement && self.is_weak(secret)
-                        {
+                        let what = match found.weak {
                             true => What::Weak { secret, form },
                             false => What::Form { secret, form },
                         };
