@@ -43,7 +43,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         session: &session,
         command: (!command.is_empty()).then_some(command),
         environment: Vec::new(),
-        stand_ins: Vec::new(),
+        trust: None,
         live_clock: false,
         live_entropy: false,
         names,

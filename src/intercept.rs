@@ -29,6 +29,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ::log_format::record::plain as kinds;
@@ -40,7 +41,7 @@ use handover::{Asked, Pairs, Sockets};
 use journal::Journal;
 use plain::Opened;
 use serve::{Sending, Taken, serve};
-use trust::Trust;
+pub use trust::Trust;
 
 use crate::error::{Error, Result};
 use crate::log::map::{ArenaMap, set_text};
@@ -84,7 +85,7 @@ impl Preparation {
         let owner = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&socket, owner).map_err(Error::file("create", &socket))?;
         let tls = &arena.header().tls;
-        trust::tell(&self.trust.stand_ins, arena);
+        self.trust.tell(arena);
         set_text(&tls.socket_path, socket.as_os_str().as_encoded_bytes());
         Ok(Listening { preparation: self, arena: arena.clone(), listener, socket })
     }
@@ -105,7 +106,7 @@ struct Shared {
     sockets: Sockets,
     /// How the host talks to servers; made when the first one is needed.
     servers: OnceLock<std::result::Result<Servers, String>>,
-    bundles: Vec<PathBuf>,
+    trust: Trust,
     mode: TlsMode,
     /// Destinations that are left alone, by name and port, and why.
     left_alone: Mutex<HashMap<(String, u16), String>>,
@@ -118,7 +119,7 @@ struct Shared {
 
 impl Shared {
     fn servers(&self) -> std::result::Result<&Servers, String> {
-        let made = || Servers::new(&self.bundles).map_err(|e| e.to_string());
+        let made = || Servers::new(&self.trust.users).map_err(|e| e.to_string());
         self.servers.get_or_init(made).as_ref().map_err(Clone::clone)
     }
 
@@ -147,7 +148,8 @@ impl Shared {
 /// The host's side of interception, while it records.
 pub struct Interception {
     shared: Arc<Shared>,
-    runtime: Runtime,
+    /// Takes connections in, and gives back what serves them, if there was any.
+    accepting: JoinHandle<Option<Runtime>>,
     socket: PathBuf,
     close: watch::Sender<bool>,
 }
@@ -161,19 +163,13 @@ impl Interception {
     pub fn start(listening: Listening) -> Result<Interception> {
         let Listening { preparation, arena, listener, socket } = listening;
         let Preparation { authority, trust, mode } = preparation;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("tls")
-            .enable_all()
-            .build()
-            .map_err(Error::io("start a thread"))?;
         let (close, closing) = watch::channel(false);
         let shared = Arc::new(Shared {
             authority,
             journal: Arc::new(Journal::new(arena.clone())),
             sockets: Sockets::new(arena.clone()),
             servers: OnceLock::new(),
-            bundles: trust.users,
+            trust,
             mode,
             left_alone: Mutex::default(),
             closing,
@@ -181,12 +177,17 @@ impl Interception {
             connections: AtomicU32::new(0),
             stop: AtomicBool::new(false),
         });
-        let (ours, handle) = (shared.clone(), runtime.handle().clone());
-        std::thread::Builder::new()
+        let ours = shared.clone();
+        let accepting = std::thread::Builder::new()
             .name("handover".into())
-            .spawn(move || accept(&listener, &ours, &handle))
+            .spawn(move || accept(&listener, &ours))
             .map_err(Error::io("start a thread"))?;
-        Ok(Interception { shared, runtime, socket, close })
+        Ok(Interception { shared, accepting, socket, close })
+    }
+
+    /// Makes what guests wait for. To be called whenever a guest rings.
+    pub fn make_wanted(&self, arena: &ArenaMap) {
+        self.shared.trust.make_wanted(arena);
     }
 
     /// Where plaintext waits for the drain.
@@ -206,6 +207,7 @@ impl Interception {
         // The thread that waits for guests looks at `stop`.
         let _ = UnixStream::connect(&self.socket);
         let _ = std::fs::remove_file(&self.socket);
+        let runtime = self.accepting.join().ok().flatten();
         let _ = self.close.send(true);
         // Each connection notes its end.
         let left = || Arc::strong_count(&self.shared) > 1;
@@ -213,7 +215,9 @@ impl Interception {
         while left() && since.elapsed() < Duration::from_millis(200) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.runtime.shutdown_background();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -232,8 +236,16 @@ fn socket_path(arena: &Path) -> PathBuf {
 /// How the socket's name goes on after the arena's.
 pub(crate) const SOCKET_ENDING: &str = ".tls";
 
-fn accept(listener: &UnixListener, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) {
+/// The threads that serve connections.
+fn start_runtime() -> std::io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).thread_name("tls").enable_all().build()
+}
+
+/// Takes connections in until the end; the runtime, which programs without TLS don't need.
+fn accept(listener: &UnixListener, shared: &Arc<Shared>) -> Option<Runtime> {
     let mut pairs = Pairs::default();
+    let mut runtime = None;
     loop {
         let Ok((shim, _)) = listener.accept() else {
             // Out of descriptors: guests wait a little, and go on by themselves.
@@ -241,10 +253,10 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, runtime: &tokio::runtim
             continue;
         };
         if shared.stop.load(Ordering::Acquire) {
-            return;
+            return runtime;
         }
         // One that fails leaves the guest's socket where it was.
-        let _ = Asked::read(shim).and_then(|asked| take(asked, &mut pairs, shared, runtime));
+        let _ = Asked::read(shim).and_then(|asked| take(asked, &mut pairs, shared, &mut runtime));
     }
 }
 
@@ -253,7 +265,7 @@ fn take(
     asked: Asked,
     pairs: &mut Pairs,
     shared: &Arc<Shared>,
-    runtime: &tokio::runtime::Handle,
+    runtime: &mut Option<Runtime>,
 ) -> std::io::Result<()> {
     let number = shared.connections.fetch_add(1, Ordering::AcqRel) + 1;
     let mut opened = Opened {
@@ -280,6 +292,13 @@ fn take(
     if let Some(why) = shared.why_left_alone(&name, opened.peer.port()) {
         return leave(&mut opened, why);
     }
+    let runtime = match runtime {
+        Some(runtime) => runtime,
+        none => match start_runtime() {
+            Ok(made) => none.insert(made),
+            Err(e) => return leave(&mut opened, format!("no thread could be started ({e})")),
+        },
+    };
     let made = pairs.make(asked.peer.ip());
     let (guest, host) = match made {
         Ok(pair) => pair,

@@ -14,7 +14,6 @@ pub mod programs;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +22,7 @@ use log_format::arena::{Mode, SERVED_MAX, option};
 pub use accept::{Accepted, Answers, Attempt, Verdict};
 
 use crate::error::{Error, Result};
-use crate::intercept::trust;
+use crate::intercept::Trust;
 use crate::launch::spawn::{raise_file_limit, turn_aslr_off};
 use crate::launch::{setup, shim};
 use crate::log::map::set_text;
@@ -40,8 +39,8 @@ pub struct Replay<'a> {
     pub command: Option<Vec<OsString>>,
     /// Variables that the guest gets beside its own: trust in the player's certificates.
     pub environment: Vec<ByteText>,
-    /// Files that it opens in place of others, for the same reason: ending of a name, and the file.
-    pub stand_ins: Vec<(PathBuf, PathBuf)>,
+    /// Files that it opens in place of others, for the same reason.
+    pub trust: Option<Trust>,
     /// The real clock.
     pub live_clock: bool,
     /// Real randomness.
@@ -121,7 +120,9 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         policy: replay.policy.clone(),
     };
     let arena = Arc::new(setup.create()?);
-    trust::tell(&replay.stand_ins, &arena);
+    if let Some(trust) = &replay.trust {
+        trust.tell(&arena);
+    }
     let net = &arena.header().net;
     if !set_text(&net.clocks_dir, clocks_dir.as_os_str().as_encoded_bytes()) {
         return Err(Error::Usage(format!("the path {} is too long", clocks_dir.display())));
@@ -155,6 +156,9 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     let (mut denials, mut taken) = (Vec::new(), 0);
     let mut seen = programs::Programs::default();
     let mut collect = || {
+        if let Some(trust) = &replay.trust {
+            trust.make_wanted(&arena);
+        }
         accept::collect(&arena, &attempts);
         denials.extend(policy::denials(&arena.header().policy, &mut taken));
         seen.look(&arena);

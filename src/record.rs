@@ -181,7 +181,12 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let telemetry = Watch::start(&dir, &shown, followers)?;
     let interception = listening.map(Interception::start).transpose()?;
     drain.plain = interception.as_ref().map(Interception::journal);
-    let ended = follow(&mut drain, &mut children, &arena, recording.linger);
+    let meanwhile = || {
+        if let Some(interception) = &interception {
+            interception.make_wanted(&arena);
+        }
+    };
+    let ended = follow(&mut drain, &mut children, &arena, recording.linger, meanwhile);
     if let Some(interception) = interception {
         interception.finish(|| drain.round(), recording.linger);
     }
@@ -380,12 +385,14 @@ fn follow(
     children: &mut Children,
     arena: &ArenaMap,
     linger: Duration,
+    meanwhile: impl Fn(),
 ) -> Option<String> {
     let mut root_ended: Option<Instant> = None;
     loop {
         let seen = arena.header().doorbell.load(Ordering::Acquire);
         arena.header().heartbeat.fetch_add(1, Ordering::AcqRel);
         children.reap();
+        meanwhile();
         drain.round();
         if children.root_status().is_some() {
             let since = root_ended.get_or_insert_with(Instant::now).elapsed();

@@ -307,6 +307,20 @@ impl Work {
             }
             return;
         }
+        if tail.bytes.is_empty() {
+            // Nothing to be put together, and mostly nothing to be found.
+            let seen = self.matcher.look(bytes, piece.end, &self.rules);
+            if seen.hits.is_empty() {
+                match piece.end {
+                    true if piece.flow == Flow::Single => drop(stream.flows.remove(&Flow::Single)),
+                    true => tail.clear(),
+                    false => {
+                        tail.keep(bytes, &[(piece.len, at)], seen.unclear_from, piece.moved);
+                    }
+                }
+                return;
+            }
+        }
         let mut text = std::mem::take(&mut self.window);
         text.clear();
         text.extend_from_slice(&tail.bytes);

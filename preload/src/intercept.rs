@@ -5,10 +5,12 @@
 //! A connection that can't be passed on stays as it is, and a note says why.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
-use core::sync::atomic::Ordering;
-use log_format::handover::reply;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use log_format::handover::{HELLO_BYTES_MAX, REPLY_BYTES, REQUEST_BYTES, Request, is_client_hello};
+use log_format::arena::stand_in;
+use log_format::handover::{
+    HELLO_BYTES_MAX, REPLY_BYTES, REQUEST_BYTES, Request, is_client_hello, reply,
+};
 use log_format::record::note;
 use log_format::table::Memory;
 
@@ -71,7 +73,7 @@ pub fn stand_in(nr: u64, args: &[u64; 6], real: &mut [u64; 6]) {
         let from = len.checked_sub(used as u64).map(|start| *at + start);
         if from.is_some_and(|from| Guest.read(from, name)) && name == ending {
             // A program that copies the file, not one that trusts it, gets the file itself.
-            if !loader::imports(b"getaddrinfo") {
+            if !loader::imports(b"getaddrinfo") || !is_ready(&one.state) {
                 return;
             }
             // The arena is mapped in the guest: the name can be read where it stands.
@@ -79,6 +81,26 @@ pub fn stand_in(nr: u64, args: &[u64; 6], real: &mut [u64; 6]) {
             return;
         }
     }
+}
+
+/// Whether a stand-in can be opened, once the host has made it.
+fn is_ready(state: &AtomicU32) -> bool {
+    const WAIT_MS: u64 = 100;
+    let _ = state.compare_exchange(
+        stand_in::LATE,
+        stand_in::WANTED,
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    for _ in 0..PATIENCE_S as u64 * 1000 / WAIT_MS {
+        let bell = arena::header().host_bell.load(Ordering::Acquire);
+        if state.load(Ordering::Acquire) != stand_in::WANTED || !arena::host_lives() {
+            break;
+        }
+        arena::ring();
+        arena::wait_for_host(bell, WAIT_MS);
+    }
+    state.load(Ordering::Acquire) == stand_in::READY
 }
 
 /// Address and length of what a call writes first.

@@ -1,6 +1,8 @@
 //! Recording: perform a call, log it.
 #![allow(unsafe_code, reason = "the guest's calls are performed with the guest's arguments")]
 
+pub mod plain;
+
 use core::sync::atomic::Ordering;
 
 use log_format::arena::Mode;
@@ -11,6 +13,9 @@ use crate::fds::What;
 use crate::sys::Guest;
 use crate::thread::{BUFS_MAX, Thread};
 use crate::{calls, entropy, intercept, masks, output, policy, sockets, token, trap, vdso};
+
+/// Most bytes of a transfer.
+const TRANSFER_MAX: u64 = 1 << 30;
 
 /// A buffer that belongs to no argument: its `arg` number and bytes.
 pub type Extra<'a> = (u8, &'a [u8]);
@@ -91,7 +96,6 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
 /// Keeps a call within what one record holds; the kernel could have done less as well. And keeps
 /// address randomisation off in what the guest executes.
 fn clamp(nr: u64, args: &mut [u64; 6]) {
-    const TRANSFER_MAX: u64 = 1 << 30;
     const ADDR_NO_RANDOMIZE: u64 = libc::ADDR_NO_RANDOMIZE as u64;
     const ASK: u64 = 0xffff_ffff;
     match nr as i64 {
@@ -295,6 +299,12 @@ pub fn note(t: &mut Thread, code: u32, text: &[u8]) {
 fn committed(t: &mut Thread) {
     let p = t.process();
     p.writer.commit();
+    count_step(t);
+}
+
+#[inline(always)]
+fn count_step(t: &mut Thread) {
+    let p = t.process();
     let steps = p.steps.load(Ordering::Relaxed) + 1;
     p.steps.store(steps, Ordering::Relaxed);
     p.entry().steps.store(steps, Ordering::Relaxed);

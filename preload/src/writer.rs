@@ -94,22 +94,33 @@ impl Writer {
         self.present = end;
     }
 
+    /// Where a record of `len` bytes can be written at once, if there is room at hand; a multiple
+    /// of eight. It is in the log after [`Writer::take`].
+    #[inline(always)]
+    pub fn place(&mut self, len: usize) -> Option<*mut u8> {
+        let at_hand = !self.committed.is_null()
+            && self.pos + len <= self.present
+            && arena::header().stop.load(Ordering::Relaxed) == stop::NO;
+        // SAFETY: `present` ends within the slot.
+        at_hand.then(|| unsafe { self.base.add(self.pos) })
+    }
+
+    /// Makes the `len` bytes visible that were written to their [`Writer::place`].
+    #[inline(always)]
+    pub fn take(&mut self, len: usize) {
+        self.pos += len;
+        // SAFETY: there was a place, so that `committed` points to the header of this slot in the
+        // mapped arena.
+        unsafe { (*self.committed).store(self.pos as u32, Ordering::Release) };
+    }
+
     /// Appends a record of two words at once; false if that takes more than two stores.
     #[inline(always)]
     pub fn append_pair(&mut self, words: [u64; 2]) -> bool {
-        if self.committed.is_null()
-            || self.pos + 16 > self.present
-            || arena::header().stop.load(Ordering::Relaxed) != stop::NO
-        {
-            return false;
-        }
-        // SAFETY: the slot has room at `pos`, a multiple of eight; `committed` is not null and
-        // points to the header of this slot in the mapped arena.
-        unsafe {
-            self.base.add(self.pos).cast::<[u64; 2]>().write(words);
-            self.pos += 16;
-            (*self.committed).store(self.pos as u32, Ordering::Release);
-        }
+        let Some(place) = self.place(16) else { return false };
+        // SAFETY: the place has room for both.
+        unsafe { place.cast::<[u64; 2]>().write(words) };
+        self.take(16);
         true
     }
 

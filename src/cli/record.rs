@@ -28,7 +28,7 @@ pub(super) struct Record {
     /// Name of the session [default: time and program]
     #[arg(long)]
     name: Option<String>,
-    /// zstd level of the log behind its first 4 MiB (quicker there); 0 = off [default: 1]
+    /// zstd level of the log behind its first 4 MiB (less there); 0 = off [default: 1]
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(0..=19))]
     compress: Option<i32>,
     /// End recording (not the program) when the session has this size, for example 500M

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
+use log_format::arena::stand_in;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::certs::Authority;
 use crate::error::{Error, Result};
 use crate::launch::environment::{path, value};
-use crate::log::map::{ArenaMap, set_text};
+use crate::log::map::{ArenaMap, ring, set_text};
 use crate::session::manifest::ByteText;
 
 /// Where systems keep their bundle, most common first.
@@ -53,11 +55,22 @@ const VARIABLES: [Variable; 10] = [
 ];
 
 /// What a guest is given.
-pub(crate) struct Trust {
+pub struct Trust {
     /// Files that it opens under other names: ending of the name, and the file.
-    pub(crate) stand_ins: Vec<(PathBuf, PathBuf)>,
+    stand_ins: Vec<(PathBuf, PathBuf)>,
     /// Bundles that the user's variables name.
     pub(super) users: Vec<PathBuf>,
+    /// Java's, made when someone opens it.
+    java: JavaStore,
+}
+
+/// A trust store in Java's own format (JKS), which every version reads, with or without the
+/// usual password.
+struct JavaStore {
+    file: PathBuf,
+    /// The system's bundle.
+    system: Option<PathBuf>,
+    own: CertificateDer<'static>,
 }
 
 /// Bundles in the making.
@@ -103,10 +116,17 @@ pub(crate) fn give(
     let system = SYSTEM.iter().find_map(|path| fs::read(path).ok().map(|c| (*path, c)));
     let (system_path, system) = system.map_or((None, Vec::new()), |(p, c)| (Some(p), c));
     let mut bundles = Bundles { dir, authority: authority.pem(), written: Vec::new() };
-    let all = bundles.with(system.clone())?;
-    let mut trust = Trust { stand_ins: Vec::new(), users: Vec::new() };
+    let all = bundles.with(system)?;
+    let system_path = system_path.map(PathBuf::from);
+    let java = JavaStore {
+        file: dir.join("ca-bundle.jks"),
+        system: system_path.clone(),
+        own: authority.der().clone(),
+    };
+    let stand_ins = JAVA.map(|ending| (PathBuf::from(ending), java.file.clone())).to_vec();
+    let mut trust = Trust { stand_ins, users: Vec::new(), java };
     if let Some(ending) = system_path {
-        trust.stand_ins.push((ending.into(), all.clone()));
+        trust.stand_ins.push((ending, all.clone()));
         trust.stand_ins.push((CERTIFI.into(), all.clone()));
     }
     for Variable { name, adds } in VARIABLES {
@@ -138,21 +158,35 @@ pub(crate) fn give(
         };
         set(env, name, &file);
     }
-    if java_is_there(env) {
-        let store = dir.join("ca-bundle.jks");
-        fs::write(&store, java_store(&system, authority.der()))
-            .map_err(Error::file("write", &store))?;
-        trust.stand_ins.extend(JAVA.map(|ending| (ending.into(), store.clone())));
-    }
     Ok(trust)
 }
 
-/// Tells the shim which files to open in place of others: endings of names, and the files.
-pub(crate) fn tell(stand_ins: &[(PathBuf, PathBuf)], arena: &ArenaMap) {
-    for (to, (ending, file)) in arena.header().tls.stand_ins.iter().zip(stand_ins) {
-        if set_text(&to.file, file.as_os_str().as_encoded_bytes()) {
-            set_text(&to.ending, ending.as_os_str().as_encoded_bytes());
+impl Trust {
+    /// Tells the shim which files to open in place of others.
+    pub(crate) fn tell(&self, arena: &ArenaMap) {
+        for (to, (ending, file)) in arena.header().tls.stand_ins.iter().zip(&self.stand_ins) {
+            if *file == self.java.file {
+                to.state.store(stand_in::LATE, Ordering::Relaxed);
+            }
+            if set_text(&to.file, file.as_os_str().as_encoded_bytes()) {
+                set_text(&to.ending, ending.as_os_str().as_encoded_bytes());
+            }
         }
+    }
+
+    /// Makes what guests wait for. To be called whenever a guest rings.
+    pub(crate) fn make_wanted(&self, arena: &ArenaMap) {
+        let all = &arena.header().tls.stand_ins;
+        let is_wanted = |state| state == stand_in::WANTED;
+        if !all.iter().any(|one| is_wanted(one.state.load(Ordering::Acquire))) {
+            return;
+        }
+        let made = fs::write(&self.java.file, self.java.content());
+        let state = if made.is_ok() { stand_in::READY } else { stand_in::FAILED };
+        for (to, _) in all.iter().zip(&self.stand_ins).filter(|(_, (_, f))| *f == self.java.file) {
+            to.state.store(state, Ordering::Release);
+        }
+        ring(&arena.header().host_bell);
     }
 }
 
@@ -165,45 +199,36 @@ fn set(env: &mut Vec<ByteText>, name: &str, file: &Path) {
     }
 }
 
-fn java_is_there(env: &[ByteText]) -> bool {
-    let on_path = || {
-        let dirs = value(env, b"PATH").map(path);
-        dirs.is_some_and(|dirs| {
-            std::env::split_paths(dirs.as_os_str()).any(|dir| dir.join("java").exists())
-        })
-    };
-    value(env, b"JAVA_HOME").is_some() || on_path()
-}
-
-/// A trust store in Java's own format (JKS), which every version reads, with or without the
-/// usual password.
-fn java_store(system: &[u8], own: &CertificateDer<'static>) -> Vec<u8> {
-    const MAGIC: u32 = 0xfeed_feed;
-    const TRUSTED: u32 = 2;
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(system).flatten().chain([own.clone()]).collect();
-    let mut out = Vec::new();
-    for word in [MAGIC, 2, certificates.len() as u32] {
-        out.extend_from_slice(&word.to_be_bytes());
+impl JavaStore {
+    fn content(&self) -> Vec<u8> {
+        const MAGIC: u32 = 0xfeed_feed;
+        const TRUSTED: u32 = 2;
+        let system = self.system.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        let certificates: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(&system).flatten().chain([self.own.clone()]).collect();
+        let mut out = Vec::new();
+        for word in [MAGIC, 2, certificates.len() as u32] {
+            out.extend_from_slice(&word.to_be_bytes());
+        }
+        let text = |out: &mut Vec<u8>, text: &str| {
+            out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+            out.extend_from_slice(text.as_bytes());
+        };
+        for (i, certificate) in certificates.iter().enumerate() {
+            out.extend_from_slice(&TRUSTED.to_be_bytes());
+            text(&mut out, &format!("ca{i}"));
+            out.extend_from_slice(&0u64.to_be_bytes());
+            text(&mut out, "X.509");
+            out.extend_from_slice(&(certificate.len() as u32).to_be_bytes());
+            out.extend_from_slice(certificate);
+        }
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+        for unit in "changeit".encode_utf16() {
+            digest.update(&unit.to_be_bytes());
+        }
+        digest.update(b"Mighty Aphrodite");
+        digest.update(&out);
+        out.extend_from_slice(digest.finish().as_ref());
+        out
     }
-    let text = |out: &mut Vec<u8>, text: &str| {
-        out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        out.extend_from_slice(text.as_bytes());
-    };
-    for (i, certificate) in certificates.iter().enumerate() {
-        out.extend_from_slice(&TRUSTED.to_be_bytes());
-        text(&mut out, &format!("ca{i}"));
-        out.extend_from_slice(&0u64.to_be_bytes());
-        text(&mut out, "X.509");
-        out.extend_from_slice(&(certificate.len() as u32).to_be_bytes());
-        out.extend_from_slice(certificate);
-    }
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
-    for unit in "changeit".encode_utf16() {
-        digest.update(&unit.to_be_bytes());
-    }
-    digest.update(b"Mighty Aphrodite");
-    digest.update(&out);
-    out.extend_from_slice(digest.finish().as_ref());
-    out
 }

@@ -5,7 +5,7 @@
 //! version of rr-run has its own, and a file in place is checked, never trusted.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -69,8 +69,20 @@ fn is_ours(path: &Path, uid: u32) -> bool {
     };
     // Looked at without following links, then opened, then looked at again: /tmp is everyone's.
     fs::symlink_metadata(path).is_ok_and(right)
-        && File::open(path).is_ok_and(|file| file.metadata().is_ok_and(right))
-        && fs::read(path).is_ok_and(|bytes| bytes == SHIM)
+        && File::open(path)
+            .is_ok_and(|file| file.metadata().is_ok_and(right) && holds_shim(file).unwrap_or(false))
+}
+
+/// In pieces: a buffer for all of it would be new memory at every start.
+fn holds_shim(mut file: File) -> std::io::Result<bool> {
+    let (mut part, mut left) = ([0; 16 << 10], SHIM);
+    loop {
+        let len = file.read(&mut part)?;
+        match left.strip_prefix(&part[..len]) {
+            Some(rest) if len > 0 => left = rest,
+            rest => return Ok(rest.is_some_and(<[u8]>::is_empty)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -133,11 +133,27 @@ pub struct Place {
     pub first_step: u64,
 }
 
+/// A frame to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Its header's bytes.
+    pub header: [u8; HEADER_BYTES],
+    /// What follows.
+    pub payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Bytes of header and payload.
+    pub fn bytes(&self) -> u64 {
+        (HEADER_BYTES + self.payload.len()) as u64
+    }
+}
+
 /// Turns slots into frames.
 pub struct Encoder {
     compressor: Option<zstd::bulk::Compressor<'static>>,
     level: i32,
-    /// Bytes that are still compressed by the quickest level.
+    /// Bytes that are still compressed quickly or not at all.
     quick_bytes: u64,
     out: Vec<u8>,
 }
@@ -155,8 +171,8 @@ impl Encoder {
         Ok(Encoder { compressor, level, quick_bytes: 0, out: Vec::new() })
     }
 
-    /// Compresses the first `bytes` by a quicker level: it takes a short program's recording more
-    /// time than everything else.
+    /// Compresses the first `bytes` by a quicker level, and only what that makes much smaller: it
+    /// would take a short program's recording more time than everything else.
     ///
     /// # Errors
     /// zstd's own.
@@ -170,44 +186,50 @@ impl Encoder {
         Ok(self)
     }
 
-    /// The frame, header and payload, of `raw` (at most a slot).
+    /// The frame of `raw` (at most a slot).
     ///
     /// Bytes that do not get smaller are stored as they are.
-    pub fn encode(&mut self, place: Place, raw: &[u8]) -> &[u8] {
-        let mut packed = None;
+    pub fn encode<'a>(&'a mut self, place: Place, raw: &'a [u8]) -> Frame<'a> {
         if self.out.is_empty() {
-            self.out.resize(HEADER_BYTES + STORED_BYTES_MAX, 0);
+            // Not by `resize`, which would touch every page of it.
+            self.out = vec![0; STORED_BYTES_MAX];
         }
-        if let Some(compressor) = &mut self.compressor {
-            packed = compressor
-                .compress_to_buffer(raw, &mut self.out[HEADER_BYTES..])
-                .ok()
-                .filter(|len| *len < raw.len());
-        }
-        if self.quick_bytes > 0 {
+        let quick = self.quick_bytes > 0;
+        let packed = if quick && !self.shrinks_much(raw) { None } else { self.pack(raw) };
+        if quick {
             self.quick_bytes = self.quick_bytes.saturating_sub(raw.len() as u64);
             if let (0, Some(compressor)) = (self.quick_bytes, &mut self.compressor) {
                 // Where it fails, the quick level stays.
                 let _ = compressor.set_compression_level(self.level);
             }
         }
-        let stored_len = packed.unwrap_or(raw.len());
-        let end = HEADER_BYTES + stored_len;
-        if packed.is_none() {
-            self.out[HEADER_BYTES..end].copy_from_slice(raw);
-        }
+        let payload = packed.and_then(|len| self.out.get(..len)).unwrap_or(raw);
         let header = Header {
             compressed: packed.is_some(),
             seq: place.seq,
             raw_len: raw.len() as u32,
-            stored_len: stored_len as u32,
+            stored_len: payload.len() as u32,
             first_record: place.first_record.min(raw.len() as u32),
             first_step: place.first_step,
             key: place.key,
             raw_hash: xxh3_64(raw),
         };
-        self.out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        &self.out[..end]
+        Frame { header: header.to_bytes(), payload }
+    }
+
+    /// Compresses `raw` into `out`; the length, if it is smaller.
+    fn pack(&mut self, raw: &[u8]) -> Option<usize> {
+        let len = self.compressor.as_mut()?.compress_to_buffer(raw, &mut self.out[..]).ok()?;
+        (len < raw.len()).then_some(len)
+    }
+
+    /// Whether bytes shrink to two fifths, by the look of some in their middle: text of models
+    /// does, compiled code does not.
+    fn shrinks_much(&mut self, raw: &[u8]) -> bool {
+        const SAMPLE_BYTES: usize = 8 << 10;
+        let from = raw.len().saturating_sub(SAMPLE_BYTES) / 2;
+        let sample = raw.get(from..from + SAMPLE_BYTES).unwrap_or(raw);
+        self.pack(sample).is_some_and(|len| len * 5 <= sample.len() * 2)
     }
 }
 
@@ -258,7 +280,9 @@ mod tests {
 
     fn sample(level: i32, raw: &[u8]) -> Vec<u8> {
         let place = Place { key: 7, seq: 3, first_record: 8, first_step: 99 };
-        Encoder::new(level).unwrap().encode(place, raw).to_vec()
+        let mut encoder = Encoder::new(level).unwrap();
+        let frame = encoder.encode(place, raw);
+        [&frame.header, frame.payload].concat()
     }
 
     fn read(frame: &[u8]) -> Result<(Header, Vec<u8>), BadFrame> {
@@ -282,6 +306,22 @@ mod tests {
             assert_eq!((header.key, header.seq, header.first_step), (7, 3, 99));
             assert_eq!(header.compressed, level != 0);
         }
+    }
+
+    #[test]
+    fn at_first_only_what_shrinks_much_is_compressed() {
+        let text = "data: {\"delta\": \"one more token\"}\n".repeat(3000).into_bytes();
+        let mut random = fastrand::Rng::with_seed(1);
+        // A byte of five bits: zstd saves three of eight.
+        let code: Vec<u8> = (0..text.len()).map(|_| random.u8(0..32)).collect();
+        let place = Place { key: 7, seq: 0, first_record: 0, first_step: 0 };
+        let budget = 2 * text.len() as u64;
+        let mut encoder = Encoder::new(1).unwrap().quick_first(budget).unwrap();
+        let sizes = [&text, &code, &code].map(|raw| encoder.encode(place, raw).payload.len());
+        let [text_bytes, first, behind] = sizes;
+        assert!(text_bytes < text.len() / 5);
+        assert_eq!(first, code.len());
+        assert!(behind < code.len() * 3 / 4);
     }
 
     #[test]

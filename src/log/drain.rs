@@ -23,7 +23,7 @@ use crate::redact::Redactor;
 pub(crate) const QUICK_BYTES: u64 = 4 << 20;
 /// Free slots kept ready: so many, one more for each guest and each four slots written so far,
 /// but not more than the second number.
-const FREE_SLOTS: (u32, u32) = (2, 32);
+const FREE_SLOTS: (u32, u32) = (1, 32);
 /// Slots allocated at most, beside two for each guest: guests that log faster than the host
 /// drains then wait for it, instead of filling the disk with arena.
 const SLOTS_SHARED_MAX: u32 = 256;

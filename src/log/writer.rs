@@ -1,10 +1,10 @@
 //! The log files of one process, written frame by frame.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IoSlice, Write};
 use std::path::{Path, PathBuf};
 
-use super::chunk::{Encoder, Place};
+use super::chunk::{Encoder, Frame, Place};
 use super::frames::{Frames, log_path};
 use crate::error::{Error, Result};
 use crate::redact::Redacted;
@@ -86,20 +86,28 @@ impl Writer {
     ) -> std::io::Result<()> {
         let raw = redacted.bytes();
         let frame = encoder.encode(place, raw);
-        if self.file_bytes > 0 && self.file_bytes + frame.len() as u64 > rotate_bytes {
+        if self.file_bytes > 0 && self.file_bytes + frame.bytes() > rotate_bytes {
             self.number += 1;
             self.file_bytes = 0;
         }
         let path = log_path(&self.session, self.key, self.number);
         let mut file = File::options().create(true).append(true).open(&path)?;
-        if let Err(e) = file.write_all(frame) {
+        if let Err(e) = write_frame(&mut file, frame) {
             let _ = file.set_len(self.file_bytes);
             return Err(e);
         }
-        self.file_bytes += frame.len() as u64;
-        self.stored_bytes += frame.len() as u64;
+        self.file_bytes += frame.bytes();
+        self.stored_bytes += frame.bytes();
         self.bytes += raw.len() as u64;
         self.frames += 1;
         Ok(())
     }
+}
+
+/// By one call, unless the system takes it in parts.
+fn write_frame(file: &mut File, frame: Frame<'_>) -> std::io::Result<()> {
+    let parts = [IoSlice::new(&frame.header), IoSlice::new(frame.payload)];
+    let done = file.write_vectored(&parts)?;
+    file.write_all(frame.header.get(done..).unwrap_or_default())?;
+    file.write_all(frame.payload.get(done.saturating_sub(frame.header.len())..).unwrap_or_default())
 }

@@ -39,7 +39,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
             ByteText(parts.concat())
         })
         .collect();
-    let stand_ins = setup.with_trust(dir.path(), &mut environment)?;
+    let trust = setup.with_trust(dir.path(), &mut environment)?;
     let traffic = session.traffic()?;
     let names = known::names(&traffic);
     setup.with_names(&names);
@@ -54,7 +54,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         session,
         command: live.command,
         environment,
-        stand_ins,
+        trust: Some(trust),
         live_clock: live.clock,
         live_entropy: live.entropy,
         names,

@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ use super::layer::Layer;
 use super::{Decision, Player};
 use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
-use crate::intercept::trust;
+use crate::intercept::trust::{self, Trust};
 use crate::network::{Accepted, Answers};
 use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
@@ -51,9 +51,6 @@ const REQUEST_BYTES_MAX: usize = 512 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 10_000;
-
-/// Endings of names, and the files that are opened in their place.
-pub(crate) type StandIns = Vec<(PathBuf, PathBuf)>;
 
 /// What serving needs besides a player.
 #[derive(Default)]
@@ -112,16 +109,16 @@ impl Setup {
     }
 
     /// Serves TLS too, and writes bundles to `dir` that make a program with this environment
-    /// trust it; the files that it must open in place of others.
+    /// trust it.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn with_trust(&mut self, dir: &Path, env: &mut Vec<ByteText>) -> Result<StandIns> {
+    pub(crate) fn with_trust(&mut self, dir: &Path, env: &mut Vec<ByteText>) -> Result<Trust> {
         let authority = Authority::new()?;
         let cwd = std::env::current_dir().map_err(Error::io("find the working directory"))?;
         let trust = trust::give(&authority, dir, &cwd, env)?;
         self.authority = Some(authority);
-        Ok(trust.stand_ins)
+        Ok(trust)
     }
 }
 

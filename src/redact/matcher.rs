@@ -1,17 +1,15 @@
 //! Finds secrets in bytes: values in all their forms, and what rules describe.
 //!
-//! One automaton looks for a few bytes of each form of each value and for the keywords of the
-//! rules; only where one of these stands is anything compared or parsed.
+//! A few bytes of each form of each value are looked for, and the keywords of the rules; only where
+//! one of these stands is anything compared or parsed.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::forms::{Compared, Form, forms};
-use super::needles::Needles;
+use super::needles::{NEEDLE_BYTES, Needles};
 use super::rules::{Found, Rules};
 
-/// Bytes of a form or a keyword that the automaton looks for.
-const NEEDLE_BYTES: usize = 8;
 /// Bytes before something that decide whether it is a secret, or share bits with it.
 const CONTEXT_BYTES: usize = 4;
 

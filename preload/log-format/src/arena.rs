@@ -199,6 +199,21 @@ pub struct StandIn {
     pub ending: [AtomicU8; 256],
     /// NUL-terminated path of the file that is opened.
     pub file: [AtomicU8; 1024],
+    /// One of [`stand_in`]'s values. The shim changes [`stand_in::LATE`] to
+    /// [`stand_in::WANTED`] and waits for the host.
+    pub state: AtomicU32,
+}
+
+/// Whether a stand-in can be opened: values of [`StandIn::state`].
+pub mod stand_in {
+    /// It is there.
+    pub const READY: u32 = 0;
+    /// The host makes it once someone wants it: most programs don't.
+    pub const LATE: u32 = 1;
+    /// Someone waits for it.
+    pub const WANTED: u32 = 2;
+    /// It could not be made.
+    pub const FAILED: u32 = 3;
 }
 
 /// What interception of TLS needs, while recording.
