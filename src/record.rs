@@ -28,7 +28,7 @@ use crate::redact::{self, Redactor};
 use crate::session::manifest::{
     ByteText, Entropy, Manifest, Options, Program, Status, Time, TlsMode,
 };
-use crate::session::{self, Store, facts, finish};
+use crate::session::{self, Store, facts, finish, git};
 use crate::telemetry::watch::{Telemetry, Watch};
 
 /// How often the host looks for processes that were killed, if nothing wakes it.
@@ -86,7 +86,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let guest = &recording.guest;
     let (filename, mut program) = program(&guest.command)?;
     let cwd = program.cwd.as_path().to_owned();
-    let git = facts::ask_git(&cwd);
+    let git = git::ask(&cwd, store.dir());
     let mut limits: Vec<_> = raise_file_limit()?.into_iter().collect();
     let shim = shim::install()?;
     let seed = setup::seed(guest.seed.as_deref())?;
@@ -135,7 +135,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         seed: seed.iter().map(|b| format!("{b:02x}")).collect(),
         program,
         machine: facts::machine(),
-        git: git.and_then(facts::AskedGit::answer),
+        git: git.and_then(git::Asked::answer),
         ..Manifest::default()
     };
     if !aslr_off {

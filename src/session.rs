@@ -14,6 +14,7 @@
 
 pub mod facts;
 pub mod finish;
+pub mod git;
 pub mod hashes;
 pub mod manifest;
 pub mod pack;

@@ -228,7 +228,7 @@ fn help_names_every_exit_code_of_the_readme() {
 }
 
 /// Files of the source that write files, and why no secret gets into a session by them.
-const WRITERS: [(&str, &str); 27] = [
+const WRITERS: [(&str, &str); 28] = [
     ("cli/audit.rs", "a report that the user names"),
     ("cli/export.rs", "read from redacted logs, to a file that the user names"),
     ("cli/mismatches.rs", "rules, made of a redacted report"),
@@ -251,6 +251,7 @@ const WRITERS: [(&str, &str); 27] = [
     ("replay/loader.rs", "memory of the guest"),
     ("report/junit.rs", "a report that the user names"),
     ("session.rs", "the manifest: passes through a redactor"),
+    ("session/git.rs", "names of tracked files, in no session"),
     ("session/hashes.rs", "hashes"),
     ("session/pack.rs", "a copy of a session"),
     ("stream/index.rs", "read from redacted logs"),

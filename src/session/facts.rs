@@ -2,19 +2,11 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::stat::{Mode, umask};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::Timespec;
 
-use super::manifest::{Git, Machine, Rlimit};
-
-/// Longest time that git may take.
-const GIT_TIME_MAX: Duration = Duration::from_secs(2);
+use super::manifest::{Machine, Rlimit};
 
 /// All resource limits that a replay sets again.
 pub const RLIMITS: [(Resource, &str); 16] = [
@@ -91,65 +83,6 @@ fn first_processor() -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// A question to git that is being answered.
-#[derive(Debug)]
-pub struct AskedGit {
-    child: Child,
-    pipe: ChildStdout,
-    deadline: Instant,
-}
-
-/// Asks git for the work tree that `dir` is in, if it is in one.
-pub fn ask_git(dir: &Path) -> Option<AskedGit> {
-    dir.ancestors().find(|d| d.join(".git").exists())?;
-    let mut child = Command::new("git")
-        // Threads of its own for the index would cost more than they save.
-        .args(["-c", "core.preloadIndex=false", "--no-optional-locks"])
-        .args(["status", "--porcelain=v2", "--branch"])
-        .args(["--no-ahead-behind", "--untracked-files=no"])
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let pipe = child.stdout.take()?;
-    Some(AskedGit { child, pipe, deadline: Instant::now() + GIT_TIME_MAX })
-}
-
-impl AskedGit {
-    /// The answer, if git gives one in time.
-    pub fn answer(mut self) -> Option<Git> {
-        // One page is more than the commit and the first change; git waits or fails when it has
-        // more to say.
-        let mut text = [0; 4096];
-        let mut len = 0;
-        while let Some(room) = text.get_mut(len..).filter(|room| !room.is_empty())
-            && self.is_ready()
-        {
-            match self.pipe.read(room) {
-                Ok(n) if n > 0 => len += n,
-                _ => break,
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let text = String::from_utf8_lossy(text.get(..len)?);
-        let commit = text.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
-        // "(initial)" where there is no commit.
-        let commit = Some(commit).filter(|c| c.bytes().all(|b| b.is_ascii_hexdigit()))?.to_owned();
-        Some(Git { commit, dirty: text.lines().any(|line| !line.starts_with('#')) })
-    }
-
-    /// Waits until there is something to read, or the end; false if the time is over.
-    fn is_ready(&self) -> bool {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).ok();
-        let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
-        poll(&mut fds, timeout.as_ref()).is_ok_and(|n| n > 0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,25 +94,5 @@ mod tests {
         assert!(machine.cpu_features.iter().any(|f| f == "sse2"));
         assert!(rlimits().iter().any(|l| l.name == "RLIMIT_STACK"));
         assert_eq!(file_mask(), file_mask());
-    }
-
-    #[test]
-    fn a_work_tree_is_described_and_other_places_have_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let git = |dir: &Path| ask_git(dir).and_then(AskedGit::answer);
-        assert_eq!(git(dir.path()), None);
-        let run = |args: &[&str]| {
-            let quiet = Command::new("git").args(args).current_dir(dir.path()).output();
-            quiet.unwrap().status.success()
-        };
-        assert!(run(&["init", "-q"]));
-        fs::write(dir.path().join("f"), "1").unwrap();
-        assert!(run(&["add", "f"]));
-        let who = ["-c", "user.name=a", "-c", "user.email=a@b"];
-        assert!(run(&[&who[..], &["commit", "-qm", "x"]].concat()));
-        let clean = git(dir.path()).unwrap();
-        assert_eq!((clean.commit.len(), clean.dirty), (40, false));
-        fs::write(dir.path().join("f"), "2").unwrap();
-        assert!(git(dir.path()).unwrap().dirty);
     }
 }
