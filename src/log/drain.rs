@@ -21,8 +21,8 @@ use crate::redact::Redactor;
 
 /// Bytes of a session's logs that are compressed by the quickest level.
 pub(crate) const QUICK_BYTES: u64 = 4 << 20;
-/// Free slots kept ready: so many, one more for each guest and each four slots written so far,
-/// but not more than the second number.
+/// Free slots kept ready: one for each guest and so many more, twice as many each time that there
+/// were none, but not more than the second number.
 const FREE_SLOTS: (u32, u32) = (1, 32);
 /// Slots allocated at most, beside two for each guest: guests that log faster than the host
 /// drains then wait for it, instead of filling the disk with arena.
@@ -118,8 +118,8 @@ pub struct Drain {
     encoder: Encoder,
     /// Slots that have disk space: those below this number.
     allocated: u32,
-    /// Slots written so far.
-    written: u32,
+    /// Free slots kept ready beside one for each guest: few, for slots used again are in caches.
+    ready: u32,
     /// Processes seen so far, and the files of those that have ended.
     collected: Collected,
     /// Guests alive.
@@ -146,7 +146,7 @@ impl Drain {
                 .and_then(|encoder| encoder.quick_first(QUICK_BYTES))
                 .map_err(Error::io("set up compression"))?,
             allocated: 0,
-            written: 0,
+            ready: FREE_SLOTS.0,
             collected: Collected::default(),
             table: Table::default(),
             plain: None,
@@ -174,7 +174,10 @@ impl Drain {
         let slots = self.arena.slots().iter().take(self.allocated as usize);
         let mut free =
             slots.filter(|s| s.state.load(Ordering::Acquire) == slot_state::FREE).count() as u32;
-        let ready = (FREE_SLOTS.0 + guests + self.written / 4).min(FREE_SLOTS.1);
+        if free == 0 && self.allocated > 0 {
+            self.ready = (self.ready * 2).min(FREE_SLOTS.1);
+        }
+        let ready = (self.ready + guests).min(FREE_SLOTS.1);
         let mut added = false;
         while free < ready && self.allocated < limit {
             if let Err(e) = self.arena.allocate_slot(self.allocated, SLOT_BYTES) {
@@ -372,7 +375,6 @@ impl Drain {
         arena.read_slot(number, committed, &mut raw);
         self.store(place, proc, &mut raw);
         self.raw = raw;
-        self.written = self.written.saturating_add(1);
         arena.push_free(number);
         ring(&arena.header().host_bell);
     }

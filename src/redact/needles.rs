@@ -6,8 +6,8 @@
 
 /// Longest needle, bytes: a word holds it.
 pub(super) const NEEDLE_BYTES: usize = 8;
-/// Bytes that are looked at without a branch: a word has a bit for each pair of them.
-const BLOCK_BYTES: usize = 2 * u64::BITS as usize;
+/// Bytes that are looked at without a branch.
+const BLOCK_BYTES: usize = 64;
 /// Bits of a hash of three bytes by which needles are put in order.
 const BUCKET_BITS: u32 = 10;
 
@@ -114,6 +114,9 @@ impl Needles {
     pub(super) fn each(&self, text: &[u8], mut found: impl FnMut(usize, usize)) {
         let (blocks, _) = text.as_chunks::<BLOCK_BYTES>();
         for (block, start) in blocks.iter().zip((0..).step_by(BLOCK_BYTES)) {
+            if !self.is_hit(block) {
+                continue;
+            }
             let mut hits = self.hits(block);
             while hits != 0 {
                 let at = start + 2 * hits.trailing_zeros() as usize;
@@ -129,6 +132,17 @@ impl Needles {
         for at in rest..text.len().saturating_sub(1) {
             self.look(text, at, &mut found);
         }
+    }
+
+    /// Whether some of a block's pairs are the parts'.
+    fn is_hit(&self, block: &[u8; BLOCK_BYTES]) -> bool {
+        let (pairs, _) = block.as_chunks::<2>();
+        // All are looked up before one bit is looked at.
+        let any = pairs.iter().fold(0, |any, pair| {
+            let pair = u16::from_le_bytes(*pair);
+            any | self.pairs[usize::from(pair >> 6)] >> (pair & 63)
+        });
+        any & 1 != 0
     }
 
     /// Which of a block's pairs are some of the parts': a bit for each.

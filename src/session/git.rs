@@ -4,15 +4,16 @@
 //! came from: to start git takes as long as to start a short program, to look whether a few
 //! hundred files are as they were takes much less.
 
-use std::fs;
+use std::ffi::{CStr, OsStr};
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, statat};
 use rustix::time::Timespec;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
@@ -108,27 +109,35 @@ fn look(root: &Path, old: Option<&Remembered>, settled: Duration) -> Option<Reme
     let head = fs::read(git.join("HEAD")).ok()?;
     state.update(&head);
     if let Some(name) = head.strip_prefix(b"ref: ") {
-        let name = std::ffi::OsStr::from_bytes(name.trim_ascii());
+        let name = OsStr::from_bytes(name.trim_ascii());
         state.update(&fs::read(git.join(name)).unwrap_or_default());
     }
-    let (mut count, mut newest) = (0, Duration::ZERO);
-    let mut file = |path: &Path| {
+    let of_git = [c".git/packed-refs", c".git/config", c".git/info/attributes"];
+    let tracked = names.split_inclusive(|byte| *byte == 0);
+    let tracked = tracked.filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    let dir = File::open(root).ok()?;
+    let (mut count, mut newest) = (0, 0);
+    for name in of_git.into_iter().chain(tracked) {
         count += 1;
         // A file that is gone has a state, too.
-        let meta = path.symlink_metadata().ok();
-        state.update(&meta.as_ref().map_or(0, identity).to_le_bytes());
-        if let Some(meta) = meta {
-            let changed = meta.mtime().max(meta.ctime()).try_into().unwrap_or(0);
-            newest = newest.max(Duration::from_secs(changed));
-        }
-    };
-    for path in [".git/packed-refs", ".git/config", ".git/info/attributes"] {
-        file(&root.join(path));
+        let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let words = stat.map_or([0; 7], |s| {
+            newest = newest.max(s.st_mtime).max(s.st_ctime);
+            let [mtime, ctime] = [s.st_mtime, s.st_ctime].map(i64::cast_unsigned);
+            [
+                s.st_dev,
+                s.st_ino,
+                s.st_size.cast_unsigned(),
+                mtime,
+                s.st_mtime_nsec,
+                ctime,
+                s.st_ctime_nsec,
+            ]
+        });
+        words.iter().for_each(|word| state.update(&word.to_le_bytes()));
     }
-    let tracked = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    tracked.for_each(|name| file(&root.join(std::ffi::OsStr::from_bytes(name))));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    // Times are of whole seconds here.
+    let newest = Duration::from_secs(newest.try_into().unwrap_or(0));
     let is_told_apart = count <= FILES_MAX && newest + settled <= now;
     let state = state.digest();
     is_told_apart.then(|| Remembered { index, names, state, git: Git::default() })
