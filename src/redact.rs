@@ -17,6 +17,7 @@
 //! Until the end, the values stand beside the arena, which holds them anyway (`stash`), so that a
 //! session whose host was killed can be completed without them.
 
+mod assembled;
 mod exchanges;
 mod finish;
 mod flow;

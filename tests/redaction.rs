@@ -336,6 +336,96 @@ fn headers_of_http2_are_learnt() {
     assert_eq!(verified.code, Some(0), "{verified}");
 }
 
+/// Of no form that a rule knows, of one, and a header's in letters that no rule spells so.
+const IN_PIECES: [&str; 3] =
+    ["Env2-hunter2-horse", "ghp_Pieces22aaaaBBBBccccDDDD1234567890abcdEF", "Mixed23-0123456789"];
+
+const MODEL_REQUEST: &str = r#"{"model": "m", "stream": true, "messages": []}"#;
+
+/// Answers with two of them in pieces: over transfer chunks, or a few letters with each event.
+fn answer_in_pieces(mut socket: TcpStream) {
+    let cut = |text: &str, size: usize| -> Vec<String> {
+        text.as_bytes().chunks(size).map(|part| String::from_utf8_lossy(part).into()).collect()
+    };
+    let mut request = String::new();
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).unwrap_or(0) > 0 {}
+    let [env, only, _] = IN_PIECES;
+    let _ = reader.read_exact(&mut [0; MODEL_REQUEST.len()]);
+    let (kind, parts) = if request.starts_with("POST /v1/chat/completions") {
+        let event = |index: usize, text: &String| {
+            let delta = serde_json::json!({
+                "choices": [{"index": index, "delta": {"content": text}}],
+            });
+            format!("data: {delta}\n\n")
+        };
+        // Two answers at once, by turns.
+        let first = cut(&format!("a {env} b"), 3);
+        let second = cut(&format!("one {only} two"), 5);
+        let pairs = first.iter().zip(&second);
+        let parts = pairs.flat_map(|(a, b)| [event(0, a), event(1, b)]);
+        let left = second.iter().skip(first.len()).map(|b| event(1, b));
+        ("text/event-stream", parts.chain(left).collect())
+    } else {
+        ("text/plain", cut(&format!("chunks of {env} and {only}."), 5))
+    };
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = |part: String| format!("{:x}\r\n{part}\r\n", part.len());
+    let chunks: String = parts.into_iter().map(chunk).collect();
+    let _ = socket.write_all(format!("{head}{chunks}0\r\n\r\n").as_bytes());
+}
+
+/// What no record and no read has in one piece, but whoever reads the session's exchanges.
+#[test]
+fn values_in_pieces_are_replaced_where_they_are_put_together() {
+    const CLIENT: &str = r#"
+import http.client, os
+for path in ["/v1/chat/completions", "/chunks"]:
+    client = http.client.HTTPConnection("127.0.0.1", int(os.environ["PORT"]))
+    client.request("POST", path, os.environ["BODY"], {"x-aPI-keY": open("key").read()})
+    print(path, len(client.getresponse().read()))
+"#;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().flatten().for_each(answer_in_pieces));
+    let recording = Case::new("python3")
+        .args(["client.py"])
+        .file("client.py", CLIENT)
+        .file("key", IN_PIECES[2])
+        .env("PORT", port.to_string())
+        .env("BODY", MODEL_REQUEST)
+        .env("DB_PASSWORD", IN_PIECES[0])
+        .record()
+        .unwrap();
+    let mut views = everything(&recording.session);
+    let mut view = |args: &[&str]| {
+        let mut command = Command::new(RR_RUN);
+        command.args(&args[..1]).arg(&recording.session).args(&args[1..]);
+        let output = run(&mut command, b"", Duration::from_secs(60));
+        assert_eq!(output.code, Some(0), "{args:?} {output}");
+        views.push((format!("{args:?}"), output.stdout.clone()));
+        output.out()
+    };
+    // With the rest as it was.
+    let events = view(&["streams", "1", "--json"]);
+    assert!(events.contains("one ghp_") && events.contains(" two"), "{events}");
+    let har = view(&["export", "--format", "har"]);
+    assert!(har.contains("chunks of "), "{har}");
+    view(&["streams", "--json"]);
+    view(&["streams", "2", "--json"]);
+    view(&["streams", "2", "--raw"]);
+    view(&["export", "--format", "jsonl"]);
+    view(&["export", "--format", "perfetto"]);
+    view(&["show", "--json"]);
+    for (name, bytes) in &views {
+        for value in IN_PIECES {
+            assert!(memchr::memmem::find(bytes, value.as_bytes()).is_none(), "{name}: {value}");
+        }
+    }
+    same("replay", &recording.output, &replays(&recording, &[])).unwrap();
+}
+
 /// Keys of local servers are too common to be replaced wherever they stand: what the guest makes
 /// of the placeholder is accepted there.
 #[test]

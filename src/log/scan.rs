@@ -14,6 +14,9 @@ const RECORD_BYTES_PARSED: usize = 4 << 20;
 /// execve and execveat, whose strings are the arguments of a program.
 const EXECVE: u16 = 59;
 const EXECVEAT: u16 = 322;
+/// connect, accept and accept4.
+const CONNECTS: [u16; 3] = [42, 43, 288];
+const EINPROGRESS: i64 = 115;
 
 /// Gathers facts from one process's stream, given piece by piece.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Scan {
     kinds: [u64; Kind::ALL.len() + 1],
     /// Signals delivered where no call was made.
     pub inexact_signals: u64,
+    /// Connections that it made or accepted.
+    pub connections: u64,
     /// Notes by code.
     pub notes: BTreeMap<&'static str, u64>,
     /// Files mapped or executed, by identity.
@@ -283,6 +288,9 @@ impl Scan {
 
     fn call(&mut self, record: &Record<'_>) {
         let Ok(call) = record.call() else { return };
+        if record.header.kind == Kind::Call && CONNECTS.contains(&call.nr) {
+            self.connections += u64::from(call.ret >= 0 || call.ret == -EINPROGRESS);
+        }
         if record.header.kind == Kind::Start && self.start.is_some() {
             self.execs += 1;
             if let Some(argv) = self.exec_argv.take() {

@@ -1,29 +1,34 @@
-//! What only the decoded view of a session shows: headers of HTTP/2, and bodies that are
-//! compressed.
+//! What only the decoded view of a session shows: headers of HTTP/2, bodies that are compressed,
+//! and values of which each chunk or event has a part.
 
 use std::path::Path;
 
-use super::{Work, relevant};
+use super::assembled::Assembled;
+use super::{Target, Work, relevant};
 use crate::error::Result;
 use crate::session::{Manifest, Session};
+use crate::stream::exchange::header;
 use crate::stream::http::content::content;
-use crate::stream::{Exchange, Header};
+use crate::stream::{Body, Exchange, Header};
 
-/// Larger logs of plaintext are not decoded for this.
-const LOG_BYTES_MAX: u64 = 256 << 20;
-/// Largest compressed body that is looked at.
-const BODY_BYTES_MAX: u64 = 4 << 20;
+/// Larger sessions are not decoded for this.
+const LOG_BYTES_MAX: u64 = 1 << 30;
+/// Largest body that is looked at.
+const BODY_BYTES_MAX: u64 = 16 << 20;
 
 impl Work {
-    /// Learns from the exchanges of TLS connections that the host took over, and warns of
-    /// compressed bodies that hold secrets: these can't be changed.
-    pub(super) fn learn_from_exchanges(
-        &mut self,
-        dir: &Path,
-        manifest: &mut Manifest,
-    ) -> Result<()> {
-        let log = &manifest.tls.log;
-        if log.frames == 0 || log.bytes > LOG_BYTES_MAX {
+    /// Learns from the exchanges of a session, replaces values in what their readers put together,
+    /// and warns of compressed bodies that hold secrets: these can't be changed.
+    pub(super) fn look_at_exchanges(&mut self, dir: &Path, manifest: &mut Manifest) -> Result<()> {
+        let bytes = manifest.counts.bytes + manifest.tls.log.bytes;
+        if manifest.tls.log.frames == 0 && manifest.counts.connections == 0 {
+            return Ok(());
+        }
+        if bytes > LOG_BYTES_MAX {
+            manifest.warnings.push(
+                "the session is too large to look for secrets in what its exchanges put together"
+                    .into(),
+            );
             return Ok(());
         }
         self.refresh();
@@ -31,10 +36,22 @@ impl Work {
         let mut compressed = 0;
         for exchange in traffic.exchanges().flatten() {
             for header in headers(&exchange) {
-                let line = [&header.name[..], b": ", &header.value, b"\r\n"].concat();
-                self.learn_tokens(&line);
+                let name = header.name.to_ascii_lowercase();
+                self.learn_tokens(&[&name[..], b": ", &header.value, b"\r\n"].concat());
             }
-            compressed += u64::from(self.holds_compressed_secret(&exchange));
+            let request = (&exchange.request.headers, &exchange.request.body, true);
+            let response = exchange.response.as_ref().map(|r| (&r.headers, &r.body, false));
+            let mut holds = false;
+            for (headers, body, given) in [request].into_iter().chain(response) {
+                if body.is_empty() || body.len() > BODY_BYTES_MAX {
+                    continue;
+                }
+                match is_encoded(headers) {
+                    true => holds |= self.holds_secret(headers, body),
+                    false => self.replace_in_body(body, given)?,
+                }
+            }
+            compressed += u64::from(holds);
         }
         if compressed > 0 {
             manifest.warnings.push(format!(
@@ -44,24 +61,47 @@ impl Work {
         Ok(())
     }
 
-    fn holds_compressed_secret(&mut self, exchange: &Exchange) -> bool {
-        let request = (&exchange.request.headers, &exchange.request.body);
-        let response = exchange.response.as_ref().map(|r| (&r.headers, &r.body));
-        let mut found = false;
-        for (headers, body) in [request].into_iter().chain(response) {
-            let is_encoded = headers.iter().any(|h| {
-                h.name.eq_ignore_ascii_case(b"content-encoding") && &h.value[..] != b"identity"
-            });
-            if !is_encoded || body.len() > BODY_BYTES_MAX {
-                continue;
-            }
-            let Ok(bytes) = content(headers, body).and_then(|c| c.body.bytes()) else { continue };
-            let hits = self.matcher.look(&bytes, true, &self.rules).hits;
-            found |= !relevant(hits, &bytes, false).is_empty();
-            self.learn_tokens(&bytes);
-        }
-        found
+    /// Whether an encoded body holds a secret; what it holds is learnt.
+    fn holds_secret(&mut self, headers: &[Header], body: &Body) -> bool {
+        let Ok(bytes) = content(headers, body).and_then(|c| c.body.bytes()) else { return false };
+        let hits = self.matcher.look(&bytes, true, &self.rules).hits;
+        self.learn_tokens(&bytes);
+        !relevant(hits, &bytes, false).is_empty()
     }
+
+    /// Replaces secrets that chunks, frames and events have parts of.
+    fn replace_in_body(&mut self, body: &Body, given: bool) -> Result<()> {
+        let whole = Assembled::body(body, &body.bytes()?);
+        if whole.parts.len() > 1 {
+            self.replace_apart(&whole, given);
+        }
+        let rules = self.rules.clone();
+        for text in whole.of_events(|key| rules.is_exempt_key(key)) {
+            self.replace_apart(&text, given);
+        }
+        Ok(())
+    }
+
+    /// Replaces what stands apart of a text; the rest is found where it stands.
+    fn replace_apart(&mut self, text: &Assembled, given: bool) {
+        let hits = self.matcher.look(&text.bytes, true, &self.rules).hits;
+        let hits = relevant(hits, &text.bytes, given);
+        for hit in hits.iter().filter(|hit| text.is_apart(&hit.range)) {
+            for (at, bytes) in self.replacements(hit, &text.bytes) {
+                for part in text.within(at..at + bytes.len()) {
+                    let Some(log) = part.log else { continue };
+                    let mut target = Target { key: log, start: 0, raw: &mut [], written: true };
+                    let from = part.start - at;
+                    let bytes = &bytes[from..from + part.len];
+                    self.put(&[(part.len, part.at)], 0, bytes, &mut target);
+                }
+            }
+        }
+    }
+}
+
+fn is_encoded(headers: &[Header]) -> bool {
+    header(headers, "content-encoding").is_some_and(|coding| coding != b"identity")
 }
 
 fn headers(exchange: &Exchange) -> impl Iterator<Item = &Header> {

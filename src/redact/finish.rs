@@ -88,7 +88,7 @@ impl Redactor {
             work.learn_from_program(&[], &argv);
         }
         // What can't be decoded teaches nothing.
-        let _ = work.learn_from_exchanges(dir, manifest);
+        let _ = work.look_at_exchanges(dir, manifest);
         work.files(dir, manifest)?;
         for _ in 0..ROUNDS_MAX {
             if !std::mem::take(&mut work.learnt) {

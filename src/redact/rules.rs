@@ -232,6 +232,11 @@ impl Rules {
             .iter()
             .any(|k| key.strip_suffix(k.as_bytes()).is_some_and(|rest| rest.ends_with(b"\"")))
     }
+
+    /// Whether strings with this JSON key are left alone by rules.
+    pub(super) fn is_exempt_key(&self, key: &[u8]) -> bool {
+        self.exempt_keys.iter().any(|exempt| exempt.as_bytes() == key)
+    }
 }
 
 fn compile(pattern: &str) -> std::result::Result<Regex, regex::Error> {
@@ -270,8 +275,12 @@ fn header(name: &str) -> Rule {
         _ => r"(?<token>[^\x00-\x1f]{1,})",
     };
     let pattern = format!(r"[A-Za-z-]+[ ]{{0,4}}:[ ]{{0,4}}{value}[ ]{{0,4}}(?:\r\n|\x00|\z)");
-    let upper = lower.to_ascii_uppercase();
-    let keywords = [lower.clone(), title, upper].map(String::into_bytes).to_vec();
+    // As documents write them: `X-API-Key`.
+    let spelt = [("Api", "API"), ("Csrf", "CSRF"), ("Amz", "AMZ")];
+    let spelt = spelt.iter().fold(title.clone(), |name, (from, to)| name.replace(from, to));
+    let mut keywords = vec![lower.clone(), title, spelt, lower.to_ascii_uppercase()];
+    keywords.dedup();
+    let keywords = keywords.into_iter().map(String::into_bytes).collect();
     let id = format!("header:{lower}");
     Rule { id, keywords, kind, pattern, regex: OnceLock::new(), inside_word: false, digits: false }
 }

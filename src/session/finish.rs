@@ -176,6 +176,7 @@ fn counts(drained: &BTreeMap<u64, Drained>) -> Counts {
         counts.stored_bytes += d.writer.stored_bytes;
         counts.dropped += d.dropped;
         counts.inexact_signals += d.scan.inexact_signals;
+        counts.connections += d.scan.connections;
         for (kind, n) in d.scan.kinds() {
             *counts.kinds.entry(kind.to_owned()).or_default() += n;
         }

@@ -357,6 +357,9 @@ pub struct Counts {
     /// Signals that came while a thread made no call: where their handlers ran is not reproduced.
     #[serde(default)]
     pub inexact_signals: u64,
+    /// Connections made or accepted.
+    #[serde(default)]
+    pub connections: u64,
     /// Records dropped because recording had stopped.
     pub dropped: u64,
     /// Writes to stdout and stderr, those that were begun and never logged included; not known
