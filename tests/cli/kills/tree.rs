@@ -79,12 +79,17 @@ fn undisturbed() -> &'static (Lines, Duration) {
     })
 }
 
-/// Stops a process and all below it, so that none is missed; their pids, the deepest last.
-fn stop(pid: &str, stopped: &mut Vec<String>) {
+/// Stops a process.
+fn halt(pid: &str) {
     signal(pid, Signal::SIGSTOP);
     while !matches!(state(pid), 'T' | 'Z') {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Stops a process and all below it, so that none is missed; their pids, the deepest last.
+fn stop(pid: &str, stopped: &mut Vec<String>) {
+    halt(pid);
     stopped.push(pid.to_owned());
     for child in children(pid.parse().expect("a pid is a number")) {
         stop(&child, stopped);
@@ -117,7 +122,9 @@ fn kill_at(victim: Victim, after: Duration) -> usize {
     }
     child.wait().expect("rr-run can be waited for");
     for pid in guests {
-        // Those that outlive the host write on; what they do then is not looked at.
+        // Those that outlive the host write on; what they do then is not looked at. A SIGKILL
+        // would end a write in the middle of its line, a SIGSTOP does not.
+        halt(pid);
         signal(pid, Signal::SIGKILL);
         while state(pid) != 'Z' {
             std::thread::sleep(Duration::from_millis(1));
@@ -135,7 +142,8 @@ fn kill_at(victim: Victim, after: Duration) -> usize {
     for who in whole.keys().chain(written.keys()).chain(logged.keys()) {
         let [whole, written, logged] =
             [whole, &written, &logged].map(|lines| lines.get(who).map_or(&[][..], Vec::as_slice));
-        assert!(whole.starts_with(written), "{what}: {who:?} has written something else");
+        let other = written.iter().enumerate().find(|(i, line)| whole.get(*i) != Some(line));
+        assert!(other.is_none(), "{what}: {who:?} has written something else: {other:?}");
         assert!(written.starts_with(logged), "{what}: {who:?} has something else in its log");
         // A call is logged when it is done: of each thread one can be missing.
         let missing = written.len() - logged.len();
