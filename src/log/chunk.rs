@@ -153,8 +153,10 @@ impl Frame<'_> {
 pub struct Encoder {
     compressor: Option<zstd::bulk::Compressor<'static>>,
     level: i32,
-    /// Bytes that are still compressed quickly or not at all.
+    /// Bytes that are still compressed quickly.
     quick_bytes: u64,
+    /// What is left of them when everything is compressed from then on.
+    sparing_until: u64,
     out: Vec<u8>,
 }
 
@@ -168,11 +170,11 @@ impl Encoder {
             0 => None,
             _ => Some(zstd::bulk::Compressor::new(level)?),
         };
-        Ok(Encoder { compressor, level, quick_bytes: 0, out: Vec::new() })
+        Ok(Encoder { compressor, level, quick_bytes: 0, sparing_until: 0, out: Vec::new() })
     }
 
-    /// Compresses the first `bytes` by a quicker level, and only what that makes much smaller: it
-    /// would take a short program's recording more time than everything else.
+    /// Compresses the first `bytes` by a quicker level, and in the first half only what that makes
+    /// much smaller: it would take a short program's recording more time than everything else.
     ///
     /// # Errors
     /// zstd's own.
@@ -181,7 +183,7 @@ impl Encoder {
         const QUICK_LEVEL: i32 = -4;
         if let Some(compressor) = self.compressor.as_mut().filter(|_| self.level > 0) {
             compressor.set_compression_level(QUICK_LEVEL)?;
-            self.quick_bytes = bytes;
+            (self.quick_bytes, self.sparing_until) = (bytes, bytes / 2);
         }
         Ok(self)
     }
@@ -195,7 +197,8 @@ impl Encoder {
             self.out = vec![0; STORED_BYTES_MAX];
         }
         let quick = self.quick_bytes > 0;
-        let packed = if quick && !self.shrinks_much(raw) { None } else { self.pack(raw) };
+        let spare = self.quick_bytes > self.sparing_until && !self.shrinks_much(raw);
+        let packed = if spare { None } else { self.pack(raw) };
         if quick {
             self.quick_bytes = self.quick_bytes.saturating_sub(raw.len() as u64);
             if let (0, Some(compressor)) = (self.quick_bytes, &mut self.compressor) {
@@ -223,13 +226,14 @@ impl Encoder {
         (len < raw.len()).then_some(len)
     }
 
-    /// Whether bytes shrink to two fifths, by the look of some in their middle: text of models
-    /// does, compiled code does not.
+    /// Whether bytes shrink much, by the look of some: text of models does, compiled code does not.
     fn shrinks_much(&mut self, raw: &[u8]) -> bool {
-        const SAMPLE_BYTES: usize = 8 << 10;
-        let from = raw.len().saturating_sub(SAMPLE_BYTES) / 2;
-        let sample = raw.get(from..from + SAMPLE_BYTES).unwrap_or(raw);
-        self.pack(sample).is_some_and(|len| len * 5 <= sample.len() * 2)
+        const PARTS: usize = 4;
+        const PART_BYTES: usize = 4 << 10;
+        let part = |i| raw.get(raw.len() * i / PARTS..)?.get(..PART_BYTES);
+        let sample = (0..PARTS).filter_map(part).collect::<Vec<_>>().concat();
+        // By half: that is a third, or less, with all that stands around.
+        sample.is_empty() || self.pack(&sample).is_some_and(|len| len * 2 <= sample.len())
     }
 }
 
@@ -315,10 +319,11 @@ mod tests {
         // A byte of five bits: zstd saves three of eight.
         let code: Vec<u8> = (0..text.len()).map(|_| random.u8(0..32)).collect();
         let place = Place { key: 7, seq: 0, first_record: 0, first_step: 0 };
-        let budget = 2 * text.len() as u64;
+        let budget = 4 * text.len() as u64;
         let mut encoder = Encoder::new(1).unwrap().quick_first(budget).unwrap();
-        let sizes = [&text, &code, &code].map(|raw| encoder.encode(place, raw).payload.len());
-        let [text_bytes, first, behind] = sizes;
+        let all = [&text, &code, &code, &code, &code];
+        let sizes = all.map(|raw| encoder.encode(place, raw).payload.len());
+        let [text_bytes, first, .., behind] = sizes;
         assert!(text_bytes < text.len() / 5);
         assert_eq!(first, code.len());
         assert!(behind < code.len() * 3 / 4);

@@ -2,8 +2,6 @@
 //! of what [`super::call`] attends to concerns it.
 #![allow(unsafe_code, reason = "writes a record where the writer has room")]
 
-use core::sync::atomic::Ordering;
-
 use log_format::arena::Mode;
 use log_format::record::{self, BUF_BYTES, CALL_BYTES, Dir, HEADER_BYTES, Header, Kind};
 use log_format::table::Row;
