@@ -308,29 +308,22 @@ impl Work {
             }
             return;
         }
-        if tail.bytes.is_empty() {
-            // Nothing to be put together, and mostly nothing to be found.
-            let seen = self.matcher.look(bytes, piece.end, &self.rules);
-            if seen.hits.is_empty() {
-                match piece.end {
-                    true if piece.flow == Flow::Single => drop(stream.flows.remove(&Flow::Single)),
-                    true => tail.clear(),
-                    false => {
-                        tail.keep(bytes, &[(piece.len, at)], seen.unclear_from, piece.moved);
-                    }
-                }
-                return;
+        // Mostly there is nothing to be put together.
+        let mut window = std::mem::take(&mut self.window);
+        let text: &[u8] = match tail.bytes.is_empty() {
+            true => bytes,
+            false => {
+                window.clear();
+                window.extend_from_slice(&tail.bytes);
+                window.extend_from_slice(bytes);
+                &window
             }
-        }
-        let mut text = std::mem::take(&mut self.window);
-        text.clear();
-        text.extend_from_slice(&tail.bytes);
-        text.extend_from_slice(bytes);
+        };
         let mut spans = tail.spans.clone();
         spans.push((piece.len, at));
         let moved = tail.bytes.len() + piece.moved;
-        let mut seen = self.matcher.look(&text, piece.end, &self.rules);
-        seen.hits = relevant(seen.hits, &text, piece.given);
+        let mut seen = self.matcher.look(text, piece.end, &self.rules);
+        seen.hits = relevant(seen.hits, text, piece.given);
         let done = tail.done;
         if piece.end {
             tail.clear();
@@ -339,10 +332,13 @@ impl Work {
             }
         } else {
             tail.done = seen.hits.last().map_or(done, |hit| hit.range.end.max(done));
-            tail.keep(&text, &spans, seen.unclear_from, moved);
+            tail.keep(text, &spans, seen.unclear_from, moved);
         }
-        self.apply(&seen.hits, &text, &spans, target, done);
-        self.window = text;
+        if !seen.hits.is_empty() {
+            let text = text.to_vec();
+            self.apply(&seen.hits, &text, &spans, target, done);
+        }
+        self.window = window;
     }
 
     /// Looks at what the flows of a log end with: nothing follows.

@@ -299,12 +299,6 @@ pub fn note(t: &mut Thread, code: u32, text: &[u8]) {
 fn committed(t: &mut Thread) {
     let p = t.process();
     p.writer.commit();
-    count_step(t);
-}
-
-#[inline(always)]
-fn count_step(t: &mut Thread) {
-    let p = t.process();
     let steps = p.steps.load(Ordering::Relaxed) + 1;
     p.steps.store(steps, Ordering::Relaxed);
     p.entry().steps.store(steps, Ordering::Relaxed);

@@ -57,6 +57,7 @@ impl Writer {
 
     /// Must be called before each record of `len` bytes: makes sure there is a slot, and notes the
     /// record as the slot's first if it is. False: recording has stopped.
+    #[inline(always)]
     pub fn begin(&mut self, step: u64, len: usize) -> bool {
         if self.stopped || arena::header().stop.load(Ordering::Relaxed) != stop::NO {
             self.stopped = true;
@@ -80,6 +81,7 @@ impl Writer {
     /// Makes the pages present that are written next, for a record of `len` bytes and others;
     /// where the kernel can't (before 5.14) or a seccomp filter may forbid it, each comes with its
     /// first byte.
+    #[cold]
     fn populate(&mut self, len: usize) {
         const MADV_POPULATE_WRITE: u64 = 23;
         let end = (self.pos + len).next_multiple_of(AHEAD_BYTES).min(SLOT_BYTES);
@@ -94,39 +96,37 @@ impl Writer {
         self.present = end;
     }
 
-    /// Where a record of `len` bytes can be written at once, if there is room at hand; a multiple
-    /// of eight. It is in the log after [`Writer::take`].
-    #[inline(always)]
-    pub fn place(&mut self, len: usize) -> Option<*mut u8> {
-        let at_hand = !self.committed.is_null()
-            && self.pos + len <= self.present
-            && arena::header().stop.load(Ordering::Relaxed) == stop::NO;
-        // SAFETY: `present` ends within the slot.
-        at_hand.then(|| unsafe { self.base.add(self.pos) })
-    }
-
-    /// Makes the `len` bytes visible that were written to their [`Writer::place`].
-    #[inline(always)]
-    pub fn take(&mut self, len: usize) {
-        self.pos += len;
-        // SAFETY: there was a place, so that `committed` points to the header of this slot in the
-        // mapped arena.
-        unsafe { (*self.committed).store(self.pos as u32, Ordering::Release) };
-    }
-
     /// Appends a record of two words at once; false if that takes more than two stores.
     #[inline(always)]
     pub fn append_pair(&mut self, words: [u64; 2]) -> bool {
-        let Some(place) = self.place(16) else { return false };
-        // SAFETY: the place has room for both.
-        unsafe { place.cast::<[u64; 2]>().write(words) };
-        self.take(16);
+        if self.committed.is_null()
+            || self.pos + 16 > self.present
+            || arena::header().stop.load(Ordering::Relaxed) != stop::NO
+        {
+            return false;
+        }
+        // SAFETY: the slot has room at `pos`, a multiple of eight; `committed` is not null and
+        // points to the header of this slot in the mapped arena.
+        unsafe {
+            self.base.add(self.pos).cast::<[u64; 2]>().write(words);
+            self.pos += 16;
+            (*self.committed).store(self.pos as u32, Ordering::Release);
+        }
         true
     }
 
     /// Appends words.
     #[inline(always)]
     pub fn words(&mut self, words: &[u64]) {
+        if self.room() >= size_of_val(words) {
+            // SAFETY: positions are multiples of eight; the slot is ours and has room for all.
+            unsafe {
+                let to = self.base.add(self.pos).cast::<u64>();
+                to.copy_from_nonoverlapping(words.as_ptr(), words.len());
+            }
+            self.pos += size_of_val(words);
+            return;
+        }
         for word in words {
             if self.room() == 0 && !self.next_slot() {
                 return;
@@ -139,6 +139,7 @@ impl Writer {
 
     /// Appends `len` bytes from memory that may be the guest's, padded to a multiple of eight;
     /// unreadable bytes become zero.
+    #[inline(always)]
     pub fn memory(&mut self, mut from: u64, len: usize) {
         let mut left = len;
         while left > 0 {
@@ -174,6 +175,7 @@ impl Writer {
     }
 
     /// Hands the current slot over and takes a free one.
+    #[cold]
     fn next_slot(&mut self) -> bool {
         if self.stopped {
             return false;

@@ -56,7 +56,7 @@ const VARIABLES: [Variable; 10] = [
 
 /// What a guest is given.
 pub struct Trust {
-    /// Files that it opens under other names: ending of the name, and the file.
+    /// Files that it opens under other names: ending of the name, and the file. Java's come first.
     stand_ins: Vec<(PathBuf, PathBuf)>,
     /// Bundles that the user's variables name.
     pub(super) users: Vec<PathBuf>,
@@ -176,16 +176,14 @@ impl Trust {
 
     /// Makes what guests wait for. To be called whenever a guest rings.
     pub(crate) fn make_wanted(&self, arena: &ArenaMap) {
-        let all = &arena.header().tls.stand_ins;
-        let is_wanted = |state| state == stand_in::WANTED;
-        if !all.iter().any(|one| is_wanted(one.state.load(Ordering::Acquire))) {
+        // The first of all.
+        let java = || arena.header().tls.stand_ins.iter().take(JAVA.len());
+        if !java().any(|one| one.state.load(Ordering::Acquire) == stand_in::WANTED) {
             return;
         }
         let made = fs::write(&self.java.file, self.java.content());
         let state = if made.is_ok() { stand_in::READY } else { stand_in::FAILED };
-        for (to, _) in all.iter().zip(&self.stand_ins).filter(|(_, (_, f))| *f == self.java.file) {
-            to.state.store(state, Ordering::Release);
-        }
+        java().for_each(|one| one.state.store(state, Ordering::Release));
         ring(&arena.header().host_bell);
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::error::Result;
 use crate::stream::{Body, Piece};
 
 /// Arrays and objects in each other that are looked into.
@@ -33,8 +34,11 @@ pub(super) struct Part {
 }
 
 impl Assembled {
-    /// A body, whose content is `bytes`.
-    pub(super) fn body(body: &Body, bytes: &[u8]) -> Assembled {
+    /// A body.
+    ///
+    /// # Errors
+    /// As [`Body::bytes`].
+    pub(super) fn body(body: &Body) -> Result<Assembled> {
         let pieces = body.pieces();
         let ends = pieces.iter().skip(1).map(|p| p.start).chain([body.len()]);
         let part = |(piece, end): (&Piece, u64)| Part {
@@ -43,7 +47,8 @@ impl Assembled {
             log: Some(piece.log),
             at: piece.offset,
         };
-        Assembled { bytes: bytes.to_vec(), parts: pieces.iter().zip(ends).map(part).collect() }
+        let parts = pieces.iter().zip(ends).map(part).collect();
+        Ok(Assembled { bytes: body.bytes()?.into(), parts })
     }
 
     /// Whether bytes of this range stand apart from each other.

@@ -71,7 +71,7 @@ impl Work {
 
     /// Replaces secrets that chunks, frames and events have parts of.
     fn replace_in_body(&mut self, body: &Body, given: bool) -> Result<()> {
-        let whole = Assembled::body(body, &body.bytes()?);
+        let whole = Assembled::body(body)?;
         if whole.parts.len() > 1 {
             self.replace_apart(&whole, given);
         }

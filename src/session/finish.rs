@@ -232,8 +232,18 @@ fn files(manifest: &mut Manifest, session: &Path, seen: BTreeMap<u64, SeenFile>)
 
 /// Identity of a file as the shim computes it.
 pub fn identity(meta: &fs::Metadata) -> u64 {
-    let ns = |s: i64, ns: i64| (s as u64).wrapping_mul(1_000_000_000).wrapping_add(ns as u64);
-    let mtime = ns(meta.mtime(), meta.mtime_nsec());
-    let ctime = ns(meta.ctime(), meta.ctime_nsec());
+    let mtime = ns(meta.mtime(), meta.mtime_nsec() as u64);
+    let ctime = ns(meta.ctime(), meta.ctime_nsec() as u64);
     file_identity(meta.dev(), meta.ino(), meta.size(), mtime, ctime)
+}
+
+/// The same of a file that was looked at by stat(2).
+pub(super) fn identity_of(stat: &rustix::fs::Stat) -> u64 {
+    let mtime = ns(stat.st_mtime, stat.st_mtime_nsec);
+    let ctime = ns(stat.st_ctime, stat.st_ctime_nsec);
+    file_identity(stat.st_dev, stat.st_ino, stat.st_size as u64, mtime, ctime)
+}
+
+fn ns(seconds: i64, ns: u64) -> u64 {
+    (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(ns)
 }

@@ -18,7 +18,7 @@ use rustix::time::Timespec;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::finish::identity;
+use super::finish::{identity, identity_of};
 use super::manifest::Git;
 
 /// Longest time that git may take.
@@ -103,7 +103,11 @@ fn look(root: &Path, old: Option<&Remembered>, settled: Duration) -> Option<Reme
     let index = identity(&git.join("index").metadata().ok()?);
     let names = match old.filter(|old| old.index == index) {
         Some(old) => old.names.clone(),
-        None => Question::start(root, &["ls-files", "-z"])?.text(NAMES_BYTES_MAX)?,
+        None => {
+            let names = Question::start(root, &["ls-files", "-z"])?.text(NAMES_BYTES_MAX)?;
+            // A list that was cut is none.
+            Some(names).filter(|names| names.len() < NAMES_BYTES_MAX)?
+        }
     };
     let mut state = Xxh3Default::new();
     let head = fs::read(git.join("HEAD")).ok()?;
@@ -121,20 +125,9 @@ fn look(root: &Path, old: Option<&Remembered>, settled: Duration) -> Option<Reme
         count += 1;
         // A file that is gone has a state, too.
         let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let words = stat.map_or([0; 7], |s| {
-            newest = newest.max(s.st_mtime).max(s.st_ctime);
-            let [mtime, ctime] = [s.st_mtime, s.st_ctime].map(i64::cast_unsigned);
-            [
-                s.st_dev,
-                s.st_ino,
-                s.st_size.cast_unsigned(),
-                mtime,
-                s.st_mtime_nsec,
-                ctime,
-                s.st_ctime_nsec,
-            ]
-        });
-        words.iter().for_each(|word| state.update(&word.to_le_bytes()));
+        let identity = stat.as_ref().map_or(0, identity_of);
+        state.update(&identity.to_le_bytes());
+        newest = stat.map_or(newest, |s| newest.max(s.st_mtime).max(s.st_ctime));
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let newest = Duration::from_secs(newest.try_into().unwrap_or(0));
