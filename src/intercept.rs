@@ -22,7 +22,7 @@ mod pump;
 mod serve;
 pub(crate) mod trust;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -110,6 +110,8 @@ struct Shared {
     mode: TlsMode,
     /// Destinations that are left alone, by name and port, and why.
     left_alone: Mutex<HashMap<(String, u16), String>>,
+    /// Destinations whose last guest went away when it saw the session's certificate.
+    went_away: Mutex<HashSet<(String, u16)>>,
     closing: watch::Receiver<bool>,
     /// Connections whose guest may still have sent something that has not gone out.
     sending: AtomicUsize,
@@ -137,6 +139,19 @@ impl Shared {
             let mut all = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
             all.insert((name.to_owned(), port), reason.to_owned());
         }
+    }
+
+    /// A guest's handshake with this destination ended without a word; whether the one before
+    /// it, too.
+    fn went_away_again(&self, name: &str, port: u16) -> bool {
+        let mut all = self.went_away.lock().unwrap_or_else(PoisonError::into_inner);
+        !all.insert((name.to_owned(), port))
+    }
+
+    /// A guest has accepted the session's certificate for this destination.
+    fn accepted(&self, name: &str, port: u16) {
+        let mut all = self.went_away.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&(name.to_owned(), port));
     }
 
     fn why_left_alone(&self, name: &str, port: u16) -> Option<String> {
@@ -172,6 +187,7 @@ impl Interception {
             trust,
             mode,
             left_alone: Mutex::default(),
+            went_away: Mutex::default(),
             closing,
             sending: AtomicUsize::new(0),
             connections: AtomicU32::new(0),

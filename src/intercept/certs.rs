@@ -1,6 +1,6 @@
 //! The session's certificate authority, and which servers the host trusts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,10 @@ use rustls::crypto::ring::{default_provider, sign::any_supported_type};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 use webpki::EndEntityCert;
 
 use crate::error::{Error, Result};
@@ -133,10 +136,32 @@ pub(super) fn names(
 #[derive(Debug)]
 pub(super) struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
+    users: Arc<HashSet<CertificateDer<'static>>>,
     /// Whether the guest has named the server.
     named: bool,
     /// Whether the server's name was verified.
     pub(super) by_name: AtomicBool,
+}
+
+impl Verifier {
+    /// An authority that answers as a server itself (what `openssl req -x509` makes for a server
+    /// under development) is trusted if it stands in a bundle of the user's, as by OpenSSL. Its
+    /// time was verified before it was found to be an authority.
+    fn is_users_own(
+        &self,
+        e: &rustls::Error,
+        end_entity: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+    ) -> Option<ServerCertVerified> {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(e))) = e else {
+            return None;
+        };
+        let authority = e.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity);
+        let parsed = EndEntityCert::try_from(end_entity).ok()?;
+        let named = parsed.verify_is_valid_for_subject_name(name).is_ok();
+        let users = authority && named && self.users.contains(end_entity);
+        users.then(ServerCertVerified::assertion)
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -149,7 +174,8 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
         let by = |name: &ServerName<'_>| {
-            self.usual.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+            let usual = self.usual.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+            usual.or_else(|e| self.is_users_own(&e, end_entity, name).ok_or(e))
         };
         match by(name) {
             Ok(verified) => {
@@ -194,6 +220,8 @@ impl ServerCertVerifier for Verifier {
 /// guest's environment names.
 pub(super) struct Servers {
     usual: Arc<WebPkiServerVerifier>,
+    /// The certificates that the guest's environment names.
+    users: Arc<HashSet<CertificateDer<'static>>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -206,16 +234,14 @@ impl Servers {
         let mut roots = RootCertStore::empty();
         // What can't be read or parsed is no trust lost: servers that need it stay opaque.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for path in bundles {
-            if let Ok(certificates) = CertificateDer::pem_file_iter(path) {
-                roots.add_parsable_certificates(certificates.flatten());
-            }
-        }
+        let read = bundles.iter().filter_map(|path| CertificateDer::pem_file_iter(path).ok());
+        let users: HashSet<CertificateDer<'static>> = read.flatten().flatten().collect();
+        roots.add_parsable_certificates(users.iter().cloned());
         let provider = Arc::new(default_provider());
         let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(failed)?;
-        Ok(Servers { usual, provider })
+        Ok(Servers { usual, users: Arc::new(users), provider })
     }
 
     /// How one connection talks; `named`: the guest has named the server.
@@ -224,7 +250,8 @@ impl Servers {
     /// Without the cipher suites it needs.
     pub(super) fn client(&self, named: bool) -> Result<(ClientConfig, Arc<Verifier>)> {
         let by_name = AtomicBool::new(false);
-        let verifier = Arc::new(Verifier { usual: self.usual.clone(), named, by_name });
+        let (usual, users) = (self.usual.clone(), self.users.clone());
+        let verifier = Arc::new(Verifier { usual, users, named, by_name });
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(failed)?

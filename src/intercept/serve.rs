@@ -108,14 +108,19 @@ async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()>
     let guest = Prefixed { read: head, at: 0, tcp: guest };
     let (server, names) = match met {
         Ok(met) => met,
-        Err(reason) if used => {
-            shared.leave_from_now_on(&name, opened.peer.port(), &reason);
-            opened.opaque = Some(reason);
+        Err(unmet) if used => {
+            unmet.note(shared, &name, opened.peer.port());
+            opened.opaque = Some(unmet.reason);
             shared.journal.add_json(plain::OPENED, number, &opened);
             abort(&guest.tcp);
             return Ok(());
         }
-        Err(reason) => return splice(shared, sending, number, opened, guest, reason).await,
+        Err(unmet) => {
+            // The next one need not come here at all.
+            unmet.note(shared, &name, opened.peer.port());
+            opened.opaque = Some(unmet.reason);
+            return splice(shared, sending, number, &opened, guest).await;
+        }
     };
     let (_, session) = server.get_ref();
     let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
@@ -124,14 +129,12 @@ async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()>
     let config = shared.authority.server(names, alpn.as_deref()).map_err(io::Error::other)?;
     let accepted = TlsAcceptor::from(config).accept(guest).await;
     let mut guest = match accepted {
-        Ok(guest) => guest,
+        Ok(guest) => {
+            shared.accepted(&name, opened.peer.port());
+            guest
+        }
         Err(e) => {
-            opened.opaque = Some(if refuses(&e) {
-                shared.leave_from_now_on(&name, opened.peer.port(), REFUSED);
-                REFUSED.to_owned()
-            } else {
-                format!("TLS with the program failed: {}", said(&e))
-            });
+            opened.opaque = Some(refused(shared, &name, opened.peer.port(), &e));
             shared.journal.add_json(plain::OPENED, number, &opened);
             return Ok(());
         }
@@ -156,26 +159,47 @@ async fn run(shared: &Shared, sending: &Sending, taken: Taken) -> io::Result<()>
 /// Why a destination is left alone once a guest has refused the session's certificate.
 const REFUSED: &str = "the program refuses the session's certificate";
 
-/// TLS with the server, as the guest asked for it, and the server's names; why the guest has to do
-/// it itself.
+/// Why a guest has to do TLS with a server itself.
+struct Unmet {
+    reason: String,
+    /// It would not be otherwise the next time. A connection that breaks is no such reason.
+    lasting: bool,
+}
+
+impl Unmet {
+    fn lasting(reason: impl ToString) -> Unmet {
+        Unmet { reason: reason.to_string(), lasting: true }
+    }
+
+    fn note(&self, shared: &Shared, name: &str, port: u16) {
+        if self.lasting {
+            shared.leave_from_now_on(name, port, &self.reason);
+        }
+    }
+}
+
+/// TLS with the server, as the guest asked for it, and the server's names.
 async fn meet(
     shared: &Shared,
     name: &str,
     hello: &Hello,
     upstream: TcpStream,
-) -> Result<(client::TlsStream<TcpStream>, Vec<String>), String> {
+) -> Result<(client::TlsStream<TcpStream>, Vec<String>), Unmet> {
     let asked = Arc::new(Asked::default());
-    let servers = shared.servers()?;
-    let (mut config, verifier) = servers.client(hello.sni.is_some()).map_err(|e| e.to_string())?;
+    let servers = shared.servers().map_err(Unmet::lasting)?;
+    let (mut config, verifier) = servers.client(hello.sni.is_some()).map_err(Unmet::lasting)?;
     config.alpn_protocols.clone_from(&hello.alpn);
     config.client_auth_cert_resolver = asked.clone();
     config.enable_sni = hello.sni.is_some();
-    let server = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
+    let server = ServerName::try_from(name.to_owned()).map_err(Unmet::lasting)?;
     let connected = TlsConnector::from(Arc::new(config)).connect(server, upstream).await;
     if asked.0.load(Ordering::Acquire) {
-        return Err("the server asks for a certificate of the program".into());
+        return Err(Unmet::lasting("the server asks for a certificate of the program"));
     }
-    let stream = connected.map_err(|e| format!("TLS with the server failed: {}", said(&e)))?;
+    let stream = connected.map_err(|e| Unmet {
+        reason: format!("TLS with the server failed: {}", said(&e)),
+        lasting: of_tls(&e).is_some(),
+    })?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
     let names = names(name, verifier.by_name.load(Ordering::Acquire), certificate);
     Ok((stream, names))
@@ -198,15 +222,10 @@ async fn splice(
     shared: &Shared,
     sending: &Sending,
     number: u32,
-    mut opened: Opened,
+    opened: &Opened,
     mut guest: Prefixed,
-    reason: String,
 ) -> io::Result<()> {
-    opened.opaque = Some(reason.clone());
-    shared.journal.add_json(plain::OPENED, number, &opened);
-    let sni = opened.sni.clone().unwrap_or_else(|| opened.peer.ip().to_canonical().to_string());
-    // The next one need not come here at all.
-    shared.leave_from_now_on(&sni, opened.peer.port(), &reason);
+    shared.journal.add_json(plain::OPENED, number, opened);
     let mut server = match connect(opened.peer).await {
         Ok(server) => server,
         Err(e) => {
@@ -238,26 +257,43 @@ async fn connect(peer: SocketAddr) -> io::Result<TcpStream> {
     Ok(server)
 }
 
-/// Whether a handshake failed because the guest does not trust the session's certificate.
-fn refuses(e: &io::Error) -> bool {
-    let inner = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::AlertReceived(alert)) => matches!(
-            alert,
-            AlertDescription::UnknownCA
-                | AlertDescription::BadCertificate
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::UnsupportedCertificate
-                | AlertDescription::CertificateExpired
-                | AlertDescription::CertificateRevoked
-                | AlertDescription::AccessDenied
-                | AlertDescription::BadCertificateStatusResponse
-                | AlertDescription::InternalError
-        ),
-        Some(_) => false,
-        // It went away without a word, or reset the connection.
-        None => true,
+/// Notes that a handshake with the guest failed, and says why.
+fn refused(shared: &Shared, name: &str, port: u16, e: &io::Error) -> String {
+    let alert = match of_tls(e) {
+        Some(rustls::Error::AlertReceived(alert)) => alert,
+        Some(e) => return format!("TLS with the program failed: {e}"),
+        None => {
+            // Some refuse so; others were ended, or ran out of time.
+            return if shared.went_away_again(name, port) {
+                shared.leave_from_now_on(name, port, REFUSED);
+                REFUSED.to_owned()
+            } else {
+                "the program went away before TLS was agreed on".to_owned()
+            };
+        }
+    };
+    let distrusts = matches!(
+        alert,
+        AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::AccessDenied
+            | AlertDescription::BadCertificateStatusResponse
+            | AlertDescription::InternalError
+    );
+    if !distrusts {
+        return format!("TLS with the program failed: {}", said(e));
     }
+    shared.leave_from_now_on(name, port, REFUSED);
+    REFUSED.to_owned()
+}
+
+/// What TLS itself objects to; none if the connection below broke.
+fn of_tls(e: &io::Error) -> Option<&rustls::Error> {
+    e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
 }
 
 fn said(e: &io::Error) -> String {

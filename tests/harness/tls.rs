@@ -32,12 +32,33 @@ impl Certificate {
         params.distinguished_name.push(DnType::CommonName, "an authority for tests");
         let key = KeyPair::generate().expect("a key");
         let ca = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name.push(DnType::CommonName, "localhost");
+        let mut params = Certificate::params();
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &ca).expect("a certificate");
+        Certificate::with(dir, &ca.pem(), &certificate, &key)
+    }
+
+    /// One that is its own authority, as `openssl req -x509` makes it.
+    ///
+    /// # Panics
+    /// If a file can't be written.
+    pub(crate) fn own_authority(dir: &Path) -> Certificate {
+        let mut params = Certificate::params();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Certificate::with(dir, &certificate.pem(), &certificate, &key)
+    }
+
+    fn params() -> CertificateParams {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names).expect("names");
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params
+    }
+
+    fn with(dir: &Path, ca: &str, certificate: &rcgen::Certificate, key: &KeyPair) -> Certificate {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -48,16 +69,16 @@ impl Certificate {
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             )
             .expect("a configuration");
-        let file = |name: &str, text: String| {
+        let file = |name: &str, text: &str| {
             let path = dir.join(name);
             std::fs::write(&path, text).expect("a file");
             path
         };
         Certificate {
             config: Arc::new(config),
-            ca: file("authority.pem", ca.pem()),
-            certificate: file("certificate.pem", certificate.pem()),
-            key: file("key.pem", key.serialize_pem()),
+            ca: file("authority.pem", ca),
+            certificate: file("certificate.pem", &certificate.pem()),
+            key: file("key.pem", &key.serialize_pem()),
         }
     }
 

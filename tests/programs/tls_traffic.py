@@ -118,6 +118,23 @@ def abort():
         s.close()
 
 
+def go_away():
+    """Closes when the server's certificate is there, without a word; then talks. In turns."""
+    for _ in range(number):
+        out = ssl.MemoryBIO()
+        tls = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        with socket.create_connection(("localhost", port)) as s:
+            s.sendall(out.read())
+            s.recv(1 << 16)
+        with connect() as s:
+            s.sendall(b"download 10\n")
+            print(s.recv(10))
+
+
 what = globals()[kind]()
 if what is not None:
     asyncio.run(what)

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -22,8 +23,12 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::with(Certificate::new)
+    }
+
+    fn with(certificate: fn(&Path) -> Certificate) -> Server {
         let dir = tempfile::tempdir().unwrap();
-        let certificate = Certificate::new(dir.path());
+        let certificate = certificate(dir.path());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, tells) = channel();
@@ -167,4 +172,20 @@ fn a_client_that_aborts_is_an_abort_for_the_server() {
         assert!(kinds.iter().any(|kind| format!("{kind:?}") == told), "{told}");
     }
     assert!(received.len() >= 500_000);
+}
+
+#[test]
+fn a_server_whose_certificate_is_its_own_authority() {
+    let (recording, ..) =
+        plain(&Server::with(Certificate::own_authority).case("transfer", BLOCK_BYTES));
+    assert!(recording.output.out().ends_with("done\n"));
+}
+
+#[test]
+fn guests_that_go_away_in_the_handshake_do_not_end_interception() {
+    let recording = Server::start().case("go_away", 3).record().unwrap();
+    let (tls, ..) = plaintext(&recording);
+    assert_eq!((tls.intercepted, tls.opaque.len()), (3, 1), "{tls:?}");
+    assert_eq!(tls.opaque[0].reason, "the program went away before TLS was agreed on");
+    assert_eq!(tls.opaque[0].connections, 3);
 }
