@@ -6,6 +6,9 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use rr_run::session::Session;
+use rr_run::stream::connection::Peer;
+
 use super::plaintext;
 use crate::harness::{Case, Certificate, Recording};
 
@@ -188,4 +191,9 @@ fn guests_that_go_away_in_the_handshake_do_not_end_interception() {
     assert_eq!((tls.intercepted, tls.opaque.len()), (3, 1), "{tls:?}");
     assert_eq!(tls.opaque[0].reason, "the program went away before TLS was agreed on");
     assert_eq!(tls.opaque[0].connections, 3);
+    // Each is told of once, though its descriptor was another's when the host gave up.
+    let session = Session::open(&recording.session).unwrap();
+    let traffic = session.traffic().unwrap();
+    let to_server = traffic.connections().iter().filter(|c| matches!(c.peer, Peer::Inet(_)));
+    assert_eq!(to_server.count(), 6, "{:#?}", traffic.connections());
 }

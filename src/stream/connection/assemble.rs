@@ -1,9 +1,10 @@
 //! From calls to connections: follows descriptors through all processes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use log_format::arena::PLAIN_KEY;
+use log_format::handover::is_client_hello;
 use log_format::record::{Call, Dir, Record, extra};
 
 use super::fds::{ObjectId, Table, pair};
@@ -90,6 +91,9 @@ pub(super) struct Assembler {
     /// For each connection: how it stands.
     lives: Vec<Life>,
     names: Names,
+    /// ClientHellos that were sent, by process and step: descriptor and connection. The host tells
+    /// of a handshake when it is over, and the descriptor may be another's by then.
+    hellos: BTreeMap<(u64, u64), (i32, usize)>,
     /// Descriptors passed on and not yet received: to whom, if that is known.
     flight: VecDeque<(Option<ObjectId>, Vec<ObjectId>)>,
 }
@@ -145,6 +149,15 @@ impl Assembler {
         if let Some(id) = table.get(fd(0))
             && let Some((dir, messages)) = moved(call)
         {
+            let head = messages.first().and_then(|message| message.parts.first());
+            if dir == Dir::In
+                && head
+                    .and_then(|head| head.first_chunk())
+                    .is_some_and(|head| is_client_hello(*head))
+                && let What::Stream { connection: Some(index), .. } = self.objects[id].what
+            {
+                self.hellos.insert((at.process, at.step), (fd(0), index));
+            }
             for message in messages {
                 self.transfer(table, id, dir, &message, at, sink);
             }
@@ -455,8 +468,12 @@ impl Assembler {
         at: At<'_>,
         sink: &mut dyn Sink,
     ) -> usize {
-        let open = table.and_then(|table| self.connection_of(table, opened.fd));
-        let index = open.map(|(index, _)| index).unwrap_or_else(|| {
+        // The call may have yielded since, and comes later then.
+        let mut sent =
+            self.hellos.range((opened.process, opened.step)..=(opened.process, u64::MAX));
+        let sent = sent.find(|(_, (fd, _))| *fd == opened.fd).map(|(_, (_, index))| *index);
+        let open = || table.and_then(|table| self.connection_of(table, opened.fd));
+        let index = sent.or_else(|| open().map(|(index, _)| index)).unwrap_or_else(|| {
             // Its connect is in no log.
             let what = What::Stream { unix: false, connection: None };
             let id = self.objects.len();
