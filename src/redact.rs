@@ -156,6 +156,22 @@ impl Redactor {
         Redacted(raw)
     }
 
+    /// Takes the secrets that can be known so far out of a slot that a running recording has not
+    /// written yet. `first` is where its first record begins; each slot after the first one of its
+    /// process goes on where the one before has ended.
+    pub(crate) fn unwritten(&mut self, log: &mut Unwritten, raw: &mut [u8], first: usize) {
+        let Some(work) = &mut self.work else { return };
+        work.refresh();
+        let begun = std::mem::replace(&mut log.begun, true);
+        let (rest, records) = raw.split_at_mut(if begun { 0 } else { first.min(raw.len()) });
+        // Of a record that has begun in what is written.
+        work.bytes(rest);
+        let key = log.stream.offset;
+        work.streams.insert(key, std::mem::take(&mut log.stream));
+        work.frame(key, records);
+        log.stream = work.streams.remove(&key).unwrap_or_default();
+    }
+
     /// Looks at a frame that was written by a host which was killed.
     pub fn written(&mut self, key: u64, raw: &[u8]) {
         if let Some(work) = &mut self.work {
@@ -163,6 +179,13 @@ impl Redactor {
             work.again(key, &mut raw.to_vec());
         }
     }
+}
+
+/// What is known of the slots of one process that a running recording has not written yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten {
+    begun: bool,
+    stream: Stream,
 }
 
 /// A frame while it is changed.

@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -210,9 +210,26 @@ fn encodings(value: &str) -> Vec<Vec<u8>> {
     all
 }
 
+/// What other tools are given of a session.
+fn exports(session: &Path) -> Vec<(String, Vec<u8>)> {
+    let export = |format: &str| {
+        let mut command = Command::new(RR_RUN);
+        command.args(["export", "--format", format]).arg(session);
+        if ["jsonl", "otlp"].contains(&format) {
+            command.arg("--content");
+        }
+        clean_environment(&mut command);
+        let exported = run(&mut command, b"", Duration::from_secs(60));
+        assert_eq!((exported.code, exported.err().as_ref()), (Some(0), ""), "{exported}");
+        assert!(!exported.stdout.is_empty(), "{format}");
+        (format!("export as {format}"), exported.stdout)
+    };
+    ["har", "jsonl", "otlp", "pcapng", "perfetto"].map(export).into()
+}
+
 fn found(session: &Path) -> Vec<String> {
     let mut leaks = Vec::new();
-    for (name, bytes) in everything(session) {
+    for (name, bytes) in everything(session).into_iter().chain(exports(session)) {
         for (place, value) in SECRETS {
             for encoded in encodings(value) {
                 if memchr::memmem::find(&bytes, &encoded).is_some() {
@@ -236,7 +253,11 @@ fn replays(recording: &Recording, env: &[(&str, &str)]) -> crate::harness::Outpu
 fn planted_secrets_are_nowhere_and_the_replay_runs() {
     let server = Server::start();
     let case = case(&server);
-    let recording = case.record_with(["--redact-rules", "rules.toml"]).record().unwrap();
+    let telemetry = tempfile::tempdir().unwrap();
+    let told = telemetry.path().join("told").display().to_string();
+    let options = ["--redact-rules", "rules.toml", "--telemetry-content", "--telemetry", &told];
+    let recording = case.record_with(options).record().unwrap();
+    std::fs::copy(&told, recording.session.join("told")).unwrap();
     let shown = recording.output.out();
     let got = String::from_utf8_lossy(&server.got.lock().unwrap()).into_owned();
     // The guest had the real ones.
@@ -250,6 +271,7 @@ fn planted_secrets_are_nowhere_and_the_replay_runs() {
     }
     let leaks = found(&recording.session);
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+    std::fs::remove_file(recording.session.join("told")).unwrap();
 
     let replayed = replays(&recording, &[]);
     assert_eq!(replayed.code, Some(0), "{replayed}");
@@ -464,4 +486,39 @@ fn a_replay_says_that_its_output_has_placeholders() {
         assert_eq!(replayed.stdout != recording.output.stdout, redacted, "{replayed}");
         assert_eq!(replayed.err().contains(note), redacted, "{replayed}");
     }
+}
+
+/// What is seen of a recording that goes on, before anything of it is on disk.
+#[test]
+fn a_running_session_shows_no_secret_that_a_rule_finds() {
+    let token = secret(13);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), token).unwrap();
+    let mut command = Command::new(RR_RUN);
+    command.args(["--record", "-o", "store", "--telemetry", "told"]);
+    command.args(["bash", "-c", "read -r x < file; echo hi > $x; echo $x; read -r y"]);
+    clean_environment(&mut command);
+    command.current_dir(dir.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, format!("{token}\n"));
+    let mut command = Command::new(RR_RUN);
+    command.args(["show", "store/latest"]).current_dir(dir.path());
+    clean_environment(&mut command);
+    let shown = run(&mut command, b"", Duration::from_secs(60));
+    assert!(shown.out().contains("write(1, \"ghp_"), "{shown}");
+    assert!(!shown.out().contains(token), "{shown}");
+    let started = Instant::now();
+    let told = loop {
+        let told = std::fs::read_to_string(dir.path().join("told")).unwrap_or_default();
+        if told.contains("ghp_") {
+            break told;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{told}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(!told.contains(token), "{told}");
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }

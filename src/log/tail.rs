@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use log_format::arena::slot_state;
 
 use super::map::ArenaMap;
-use crate::redact::Redactor;
+use crate::redact::{Redactor, Unwritten};
 
 /// Reads the slots of one process behind its log files.
 pub(super) struct Tail {
     arena: Arc<ArenaMap>,
-    /// Takes out the secrets that are known so far.
+    /// Takes secrets out.
     redactor: Arc<Mutex<Redactor>>,
+    unwritten: Unwritten,
     /// Slots read: the next one's position in the process's stream.
     next: Option<u32>,
     /// Whether the slot that is being filled was read: nothing follows.
@@ -23,7 +24,14 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn new(arena: Arc<ArenaMap>, redactor: Arc<Mutex<Redactor>>) -> Tail {
-        Tail { arena, redactor, next: None, done: false, bytes: None }
+        Tail {
+            arena,
+            redactor,
+            unwritten: Unwritten::default(),
+            next: None,
+            done: false,
+            bytes: None,
+        }
     }
 
     /// Whether a slot was read: no frame fits behind it.
@@ -67,7 +75,9 @@ impl Tail {
         arena.read_slot(number, committed, &mut bytes);
         // Written to the log and given away meanwhile: the bytes may be another slot's.
         is_it(number)?;
-        self.redactor.lock().unwrap_or_else(PoisonError::into_inner).values(&mut bytes);
+        let mut redactor = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
+        redactor.unwritten(&mut self.unwritten, &mut bytes, first as usize);
+        drop(redactor);
         self.done = state == slot_state::FILLING;
         self.next = Some(seq + 1);
         out.extend_from_slice(&bytes);

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::matcher::{Hit, Secret, What};
-use super::rules::Rules;
 use super::value::is_findable;
 use super::{Options, Redactor, Work};
 use crate::launch::environment::inherited;
@@ -47,14 +46,6 @@ impl Redactor {
     pub fn of_environment() -> Redactor {
         let env: Vec<Vec<u8>> = inherited().into_iter().map(|entry| entry.0).collect();
         Redactor::new(&Options::default(), &env, &[]).unwrap_or_default()
-    }
-
-    /// Takes known values out of the bytes of a log that a running recording has not written yet.
-    pub(crate) fn values(&mut self, raw: &mut [u8]) {
-        let Some(work) = &mut self.work else { return };
-        work.refresh();
-        let seen = work.matcher.look(raw, true, &Rules::default());
-        work.replace(raw, &seen.hits);
     }
 }
 

@@ -42,7 +42,7 @@ impl Store {
     /// else in `~/.local/state/rr-run`. Nothing is created yet.
     ///
     /// # Errors
-    /// [`Error::Machine`] if none of these is set.
+    /// [`Error::Machine`] if none of these is set, and the user has no home.
     pub fn new(dir: Option<&Path>) -> Result<Store> {
         let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let dir = dir
@@ -52,7 +52,8 @@ impl Store {
                 // The XDG specification has relative paths ignored.
                 set("XDG_STATE_HOME").filter(|p| p.is_absolute()).map(|p| p.join("rr-run"))
             })
-            .or_else(|| set("HOME").map(|home| home.join(".local/state/rr-run")))
+            // $HOME, else what the system knows of this user.
+            .or_else(|| Some(std::env::home_dir()?.join(".local/state/rr-run")))
             .ok_or_else(|| Error::Machine {
                 doing: "choose a directory for sessions".into(),
                 reason: "none of -o, RR_RUN_DIR, XDG_STATE_HOME and HOME is set".into(),
