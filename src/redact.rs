@@ -98,6 +98,8 @@ struct Work {
     known: HashSet<Vec<u8>>,
     /// All placeholders, which are no secrets themselves.
     placeholders: HashSet<Vec<u8>>,
+    /// Hashes of the variables of children that were looked at: most are their parents'.
+    variables: HashSet<u64>,
     matcher: Arc<Matcher>,
     /// The matcher does not know all secrets yet.
     stale: bool,
@@ -209,6 +211,7 @@ impl Work {
             secrets: Vec::new(),
             known: HashSet::new(),
             placeholders: HashSet::new(),
+            variables: HashSet::new(),
             stale: false,
             learnt: false,
             streams: HashMap::new(),
@@ -312,6 +315,9 @@ impl Work {
         // Most buffers are small structures that nothing is remembered of.
         if piece.flow == Flow::Single && piece.end && !stream.flows.contains_key(&Flow::Single) {
             let Some(bytes) = target.raw.get(range) else { return };
+            if piece.variable {
+                self.learn_from_child(bytes);
+            }
             let seen = self.matcher.look(bytes, true, &self.rules);
             if !seen.hits.is_empty() {
                 let text = bytes.to_vec();
@@ -345,6 +351,9 @@ impl Work {
         let mut spans = tail.spans.clone();
         spans.push((piece.len, at));
         let moved = tail.bytes.len() + piece.moved;
+        if piece.variable && piece.end {
+            self.learn_from_child(text);
+        }
         let mut seen = self.matcher.look(text, piece.end, &self.rules);
         seen.hits = relevant(seen.hits, text, piece.given);
         let done = tail.done;

@@ -488,6 +488,24 @@ fn a_replay_says_that_its_output_has_placeholders() {
     }
 }
 
+/// No rule finds the value; only the name of a child's variable says what it is.
+#[test]
+fn variables_of_children_are_learnt() {
+    let value = "correct-horse-battery";
+    let script = "echo first $(cat pw); DB_PASSWORD=$(cat pw) env | grep DB_";
+    let case = Case::bash(script).file("pw", value).says(&format!("DB_PASSWORD={value}"));
+    let recording = case.record().unwrap();
+    let leaks: Vec<_> = everything(&recording.session)
+        .into_iter()
+        .filter(|(_, bytes)| memchr::memmem::find(bytes, value.as_bytes()).is_some())
+        .map(|(name, _)| name)
+        .collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
+    let replayed = replays(&recording, &[]);
+    assert_eq!(replayed.code, Some(0), "{replayed}");
+    assert_eq!(replayed.stdout.len(), recording.output.stdout.len());
+}
+
 /// What is seen of a recording that goes on, before anything of it is on disk.
 #[test]
 fn a_running_session_shows_no_secret_that_a_rule_finds() {

@@ -37,6 +37,8 @@ pub(super) struct Piece {
     pub end: bool,
     /// The guest has given it: a replay compares it.
     pub given: bool,
+    /// It is a variable, `NAME=value`, of a program's environment.
+    pub variable: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,6 +128,7 @@ impl Parser {
                     moved: len,
                     end: true,
                     given: false,
+                    variable: false,
                 });
                 return;
             }
@@ -255,8 +258,10 @@ impl Parser {
         // What is left belongs to nothing.
         self.state = if self.left > 0 { State::Data } else { State::Header };
         self.data = 0;
-        let mut ended =
-            |flow| out.push(Piece { flow, at: 0, len: 0, moved: 0, end: true, given: false });
+        let mut ended = |flow| {
+            let (at, len, moved) = (0, 0, 0);
+            out.push(Piece { flow, at, len, moved, end: true, given: false, variable: false });
+        };
         let fd = self.args[0] as u32 as i32;
         match self.kind {
             Kind::Call if self.nr == libc::SYS_close => {
@@ -314,7 +319,8 @@ impl Parser {
         }
         let moved = if self.counts_messages() { len } else { moved };
         let end = self.flow == Flow::Single && self.data == 0;
-        out.push(Piece { flow: self.flow, at, len, moved, end, given: self.is_given() });
+        let (given, variable) = (self.is_given(), self.is_variable());
+        out.push(Piece { flow: self.flow, at, len, moved, end, given, variable });
         if self.data == 0 && self.left.is_multiple_of(8) {
             self.after_data(out);
         }
@@ -324,6 +330,15 @@ impl Parser {
     fn is_given(&self) -> bool {
         let has_buffers = matches!(self.kind, Kind::Call | Kind::Yield | Kind::Start);
         has_buffers && (self.head >> 40) as u8 == Dir::In as u8
+    }
+
+    fn is_variable(&self) -> bool {
+        let environment = match self.nr {
+            libc::SYS_execve => 2,
+            libc::SYS_execveat => 3,
+            _ => return false,
+        };
+        self.is_given() && (self.head >> 32) as u8 == environment
     }
 
     fn is_buffered(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Secrets in the program's environment and arguments, and in texts about a session.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hasher};
 
 use serde_json::Value;
 
@@ -78,6 +79,19 @@ impl Work {
                 }
             }
             self.learn_tokens(argument);
+        }
+    }
+
+    /// Learns what is secret in a variable that a guest gives to a program which it starts.
+    pub(super) fn learn_from_child(&mut self, entry: &[u8]) {
+        let entry = entry.strip_suffix(b"\0").unwrap_or(entry);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(entry);
+        let Some(at) = entry.iter().position(|b| *b == b'=') else { return };
+        let name = String::from_utf8_lossy(&entry[..at]);
+        if self.variables.insert(hasher.finish()) && self.rules.is_secret_name(&name) {
+            self.learn_variable(&name, &entry[at + 1..]);
+            self.refresh();
         }
     }
 
