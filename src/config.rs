@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::policy::Policy;
+use crate::redact;
 use crate::session::manifest::TlsMode;
 
 /// Name of the file in the working directory.
@@ -61,6 +62,13 @@ pub struct Record {
     pub strict: Option<bool>,
     /// What to do about TLS.
     pub tls: Option<TlsMode>,
+}
+
+impl Redact {
+    /// What redaction is to do.
+    pub fn into_options(self) -> redact::Options {
+        redact::Options { off: self.off.unwrap_or(false), rules: self.rules }
+    }
 }
 
 impl Config {

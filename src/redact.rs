@@ -18,6 +18,7 @@
 //! session whose host was killed can be completed without them.
 
 mod assembled;
+mod blanks;
 mod exchanges;
 mod finish;
 mod flow;
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use blanks::Blanks;
 pub use search::{Leak, search};
 pub(crate) use stash::path as stash_of;
 

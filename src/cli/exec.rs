@@ -2,20 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::policy::PolicyArgs;
+use super::record::recording;
 use super::replay::play;
 use super::serve::Playing;
+use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::log::drain::Limits;
 use crate::player::Mode;
 use crate::player::network::Live;
-use crate::policy::Policy;
-use crate::record;
-use crate::redact;
-use crate::session::manifest::{Entropy, Time, TlsMode};
+use crate::record::{self, Recording};
+use crate::session::manifest::{Entropy, Time};
 use crate::session::{MANIFEST, Session, Store};
 use crate::telemetry::watch::Telemetry;
 
@@ -31,6 +30,8 @@ pub(super) struct Exec {
     record_mode: RecordMode,
     #[command(flatten)]
     playing: Playing,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     program: Vec<OsString>,
@@ -59,20 +60,25 @@ impl Exec {
         let dir =
             std::path::absolute(&self.cassette).map_err(Error::file("find", &self.cassette))?;
         let there = dir.join(MANIFEST).is_file();
+        let config = self.policy.config()?;
         match self.record_mode {
             RecordMode::None if !there => {
                 let why = format!("there is no cassette {}", dir.display());
                 Err(Error::Usage(why))
             }
-            RecordMode::Once | RecordMode::NewEpisodes if !there => record_to(&dir, self.program),
-            RecordMode::All => record_anew(&dir, self.program, there),
+            RecordMode::Once | RecordMode::NewEpisodes if !there => {
+                record_to(&dir, self.program, config)
+            }
+            RecordMode::All => record_anew(&dir, self.program, config, there),
             RecordMode::Once | RecordMode::None | RecordMode::NewEpisodes => {
                 if self.record_mode == RecordMode::NewEpisodes {
                     self.playing.mode = Mode::Hybrid;
                 }
                 // What a suite no longer asks for is no failure of its tests.
                 self.playing.allow_unused = true;
-                let live = Live { command: Some(self.program), ..Live::default() };
+                let policy = config.policy.clone();
+                self.playing.configure(config);
+                let live = Live { command: Some(self.program), policy, ..Live::default() };
                 play(&Session::open(&dir)?, &self.playing, live, &Telemetry::default())
             }
         }
@@ -80,43 +86,34 @@ impl Exec {
 }
 
 /// Records a new session; the program's exit code.
-fn record_to(dir: &Path, command: Vec<OsString>) -> Result<u8> {
-    const LINGER: Duration = Duration::from_secs(5);
+fn record_to(dir: &Path, command: Vec<OsString>, config: Config) -> Result<u8> {
     let (parent, name) = match (dir.parent(), dir.file_name().and_then(|name| name.to_str())) {
         (Some(parent), Some(name)) => (parent, name),
         _ => return Err(Error::Usage(format!("{} can't be a cassette", dir.display()))),
     };
-    let recording = record::Recording {
-        guest: record::Guest {
-            command,
-            seed: None,
-            entropy: Entropy::Seeded,
-            time: Time::Real,
-            frozen_at: None,
-            trap_tsc: false,
-        },
-        name: Some(name.to_owned()),
-        limits: Limits { compress: 1, rotate_bytes: 1 << 30, size_bytes_max: 0, foreground: false },
-        linger: LINGER,
-        strict: false,
-        tls: TlsMode::Auto,
-        telemetry: Telemetry::default(),
-        policy: Policy::default(),
-        redact: redact::Options::default(),
+    let guest = record::Guest {
+        command,
+        seed: None,
+        entropy: Entropy::Seeded,
+        time: Time::Real,
+        frozen_at: None,
+        trap_tsc: false,
     };
+    let name = Some(name.to_owned());
+    let recording = Recording { name, ..recording(guest, config)? };
     record::record(&Store::new(Some(parent))?, &recording)
 }
 
 /// Records in place of an old cassette, which is kept until the new one is whole.
-fn record_anew(dir: &Path, command: Vec<OsString>, there: bool) -> Result<u8> {
+fn record_anew(dir: &Path, command: Vec<OsString>, config: Config, there: bool) -> Result<u8> {
     if !there {
-        return record_to(dir, command);
+        return record_to(dir, command, config);
     }
     let mut old = dir.as_os_str().to_owned();
     old.push(".old");
     let old = PathBuf::from(old);
     std::fs::rename(dir, &old).map_err(Error::file("rename", dir))?;
-    match record_to(dir, command) {
+    match record_to(dir, command, config) {
         Ok(code) => crate::session::remove(&old).map(|()| code),
         Err(e) => {
             if !dir.exists() {

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use super::policy::PolicyArgs;
 use super::{StoreArgs, TelemetryArgs};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::drain::Limits;
-use crate::record;
-use crate::redact;
+use crate::record::{self, Recording};
 use crate::session::manifest::{Entropy, Time, TlsMode};
+use crate::telemetry::watch::Telemetry;
 
 /// zstd level, unless it is said.
 const LEVEL: i32 = 1;
 const LEVEL_MAX: i32 = 19;
+/// Largest log file.
+const ROTATE_BYTES: u64 = 1 << 30;
 /// Seconds to wait for background processes, unless it is said.
 const LINGER_S: f64 = 5.0;
 
@@ -35,8 +38,8 @@ pub(super) struct Record {
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
     /// Go on in a new log file at this size
-    #[arg(long, value_name = "SIZE", default_value = "1G", hide = true)]
-    rotate: String,
+    #[arg(long, value_name = "SIZE", hide = true)]
+    rotate: Option<String>,
     /// Let the program wait while its log is written, to measure what that costs
     #[arg(long, hide = true)]
     foreground: bool,
@@ -97,37 +100,51 @@ impl Record {
     /// # Errors
     /// The program can't be recorded, or the session not be written.
     pub(super) fn run(self) -> Result<u8> {
-        let config = self.policy.config()?;
-        let defaults = config.record;
-        let linger = self.linger.or(defaults.linger).unwrap_or(LINGER_S);
-        let linger = Duration::try_from_secs_f64(linger)
-            .map_err(|e| Error::Usage(format!("--linger {linger}: {e}")))?;
-        let compress = self.compress.or(defaults.compress).unwrap_or(LEVEL);
-        if !(0..=LEVEL_MAX).contains(&compress) {
-            return Err(Error::Usage(format!("{compress} is no level from 0 to {LEVEL_MAX}")));
-        }
-        let size = |text: &Option<String>| text.as_deref().map(size_bytes).transpose();
-        let recording = record::Recording {
-            guest: self.guest.into_guest(),
-            name: self.name,
-            limits: Limits {
-                compress,
-                rotate_bytes: size_bytes(&self.rotate)?,
-                size_bytes_max: size(&self.max_size.or(defaults.max_size))?.unwrap_or(0),
-                foreground: self.foreground,
-            },
-            linger,
-            strict: self.strict_record || defaults.strict.unwrap_or(false),
-            tls: self.tls.or(defaults.tls).unwrap_or(TlsMode::Auto),
-            telemetry: self.telemetry.into_telemetry(),
-            policy: config.policy,
-            redact: redact::Options {
-                off: self.no_redact || config.redact.off.unwrap_or(false),
-                rules: self.redact_rules.or(config.redact.rules),
-            },
-        };
+        let mut config = self.policy.config()?;
+        let defaults = &mut config.record;
+        defaults.linger = self.linger.or(defaults.linger);
+        defaults.compress = self.compress.or(defaults.compress);
+        defaults.max_size = self.max_size.or(defaults.max_size.take());
+        defaults.strict = self.strict_record.then_some(true).or(defaults.strict);
+        defaults.tls = self.tls.or(defaults.tls);
+        config.redact.off = self.no_redact.then_some(true).or(config.redact.off);
+        config.redact.rules = self.redact_rules.or(config.redact.rules.take());
+        let mut recording = recording(self.guest.into_guest(), config)?;
+        recording.name = self.name;
+        recording.limits.rotate_bytes =
+            self.rotate.as_deref().map_or(Ok(ROTATE_BYTES), size_bytes)?;
+        recording.limits.foreground = self.foreground;
+        recording.telemetry = self.telemetry.into_telemetry();
         record::record(&self.store.store()?, &recording)
     }
+}
+
+/// How to record as the configuration says.
+///
+/// # Errors
+/// It makes no sense.
+pub(super) fn recording(guest: record::Guest, config: Config) -> Result<Recording> {
+    let defaults = config.record;
+    let linger = defaults.linger.unwrap_or(LINGER_S);
+    let linger = Duration::try_from_secs_f64(linger)
+        .map_err(|e| Error::Usage(format!("--linger {linger}: {e}")))?;
+    let compress = defaults.compress.unwrap_or(LEVEL);
+    if !(0..=LEVEL_MAX).contains(&compress) {
+        return Err(Error::Usage(format!("{compress} is no level from 0 to {LEVEL_MAX}")));
+    }
+    let size_bytes_max = defaults.max_size.as_deref().map_or(Ok(0), size_bytes)?;
+    let rotate_bytes = ROTATE_BYTES;
+    Ok(Recording {
+        guest,
+        name: None,
+        limits: Limits { compress, rotate_bytes, size_bytes_max, foreground: false },
+        linger,
+        strict: defaults.strict.unwrap_or(false),
+        tls: defaults.tls.unwrap_or(TlsMode::Auto),
+        telemetry: Telemetry::default(),
+        policy: config.policy,
+        redact: config.redact.into_options(),
+    })
 }
 
 impl Run {

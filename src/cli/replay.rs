@@ -57,18 +57,17 @@ impl Replay {
     /// # Errors
     /// The session is unusable, or the replay differs from it.
     pub(super) fn run(mut self) -> Result<u8> {
-        if self.network {
-            self.playing.rules.extend(self.policy.config()?.replay.rules);
-        }
         let session = self.store.store()?.open(self.session.as_deref())?;
         let telemetry = self.telemetry.clone().into_telemetry();
         if self.network {
+            let config = self.policy.config()?;
             let live = Live {
                 command: (!self.program.is_empty()).then_some(self.program),
                 clock: self.live_clock,
                 entropy: self.live_entropy,
-                policy: self.policy.config()?.policy,
+                policy: config.policy.clone(),
             };
+            self.playing.configure(config);
             return play(&session, &self.playing, live, &telemetry);
         }
         let telling = telemetry.replay(session.manifest(), ReplayMode::Process)?;

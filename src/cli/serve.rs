@@ -17,6 +17,7 @@ use crate::player::hermetic::Hermetic;
 use crate::player::rules::Glob;
 use crate::player::selection::Choice;
 use crate::player::{Builder, Interface, Mode, Player, Report, Timing, serve};
+use crate::redact::{self, Redactor};
 use crate::report::junit;
 use crate::session::Session;
 
@@ -60,7 +61,7 @@ pub(super) struct Playing {
     timing: Option<Timing>,
     /// Rules for what may differ, and faults
     #[arg(long, value_name = "FILE")]
-    pub(super) rules: Vec<PathBuf>,
+    rules: Vec<PathBuf>,
     /// Serve the answers to a request again from the first when all were served
     #[arg(long)]
     repeat: bool,
@@ -88,9 +89,18 @@ pub(super) struct Playing {
     /// Write the account as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// What is secret, as the configuration says
+    #[arg(skip)]
+    redact: redact::Options,
 }
 
 impl Playing {
+    /// Adds what the configuration says.
+    pub(super) fn configure(&mut self, config: Config) {
+        self.rules.extend(config.replay.rules);
+        self.redact = config.redact.into_options();
+    }
+
     /// A player of the session.
     ///
     /// # Errors
@@ -107,6 +117,7 @@ impl Playing {
             .except(self.except.iter().cloned())
             .allow_unused(self.allow_unused)
             .fallback(self.fallback.iter().cloned())
+            .redact(self.redact.clone())
             .kill(self.kill);
         self.rules.iter().fold(builder, Builder::rules).build()
     }
@@ -121,7 +132,8 @@ impl Playing {
         player: &Player,
         hermetic: Option<Hermetic>,
     ) -> Result<u8> {
-        let report = Report { hermetic, ..player.report() };
+        let mut redactor = Redactor::of_environment(&self.redact)?;
+        let report = Report { hermetic, ..player.report() }.redacted(&mut redactor)?;
         eprint!("rr-run: {}", report.summary());
         // A session that can't be written to is served all the same.
         if let Err(e) = report.keep(session.dir()) {
@@ -153,7 +165,7 @@ impl Serve {
     /// # Errors
     /// Session, rules or address can't be used; in strict mode, a run that differs.
     pub(super) fn run(mut self) -> Result<u8> {
-        self.playing.rules.extend(Config::load(None)?.replay.rules);
+        self.playing.configure(Config::load(None)?);
         let session = self.store.store()?.open(self.session.as_deref())?;
         let player = Arc::new(self.playing.player(&session, self.interface)?);
         if player.is_empty() {
@@ -171,7 +183,7 @@ impl Serve {
                 std::fs::write(path, pem).map_err(Error::file("write", path))?;
             }
             if player.settings().mode == Mode::Hybrid {
-                setup.with_upstream(session.dir())?;
+                setup.with_upstream(session.dir(), player.redact())?;
             }
             let stop = stop(player.clone(), self.until_done)?;
             let listening = TcpListener::bind(self.listen).await;

@@ -12,6 +12,7 @@ use super::rules::{Glob, Rules};
 use super::selection::{Choice, Selection};
 use super::timing::Timing;
 use crate::error::Result;
+use crate::redact::{self, Blanks};
 use crate::session::Session;
 
 /// What a player of a session is to be like; see [`Player::builder`].
@@ -22,6 +23,7 @@ pub struct Builder<'a> {
     rules: Vec<PathBuf>,
     selection: Selection,
     fallback: Vec<Glob>,
+    redact: redact::Options,
 }
 
 impl Player {
@@ -40,7 +42,8 @@ impl Player {
     /// ```
     pub fn builder(session: &Session) -> Builder<'_> {
         let (settings, selection) = (Settings::default(), Selection::default());
-        Builder { session, settings, rules: Vec::new(), selection, fallback: Vec::new() }
+        let (rules, fallback, redact) = <(Vec<_>, Vec<_>, redact::Options)>::default();
+        Builder { session, settings, rules, selection, fallback, redact }
     }
 }
 
@@ -105,6 +108,12 @@ impl Builder<'_> {
         self
     }
 
+    /// What is secret, and makes no difference between requests.
+    pub fn redact(mut self, options: redact::Options) -> Self {
+        self.redact = options;
+        self
+    }
+
     /// The player.
     ///
     /// # Errors
@@ -112,9 +121,10 @@ impl Builder<'_> {
     pub fn build(self) -> Result<Player> {
         let accepted = self.session.dir().join(ACCEPTED);
         let files = accepted.is_file().then_some(&accepted).into_iter().chain(&self.rules);
-        let rules = Rules::read(files.map(PathBuf::as_path))?;
+        let blanks = Blanks::new(&self.redact, self.session.manifest())?;
+        let rules = Rules::read(files.map(PathBuf::as_path))?.with_blanks(blanks);
         let recorded = Recorded::new(self.session, self.selection)?;
         let player = Player::new(self.session.name(), Arc::new(recorded), rules, self.settings)?;
-        Ok(player.with_fallback(self.fallback))
+        Ok(player.with_fallback(self.fallback).with_redact(self.redact))
     }
 }

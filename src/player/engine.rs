@@ -18,7 +18,8 @@ use super::rules::{Glob, Rules};
 use super::timing::Timing;
 use super::turns;
 use crate::error::Result;
-use crate::stream::{Exchange, Request};
+use crate::redact;
+use crate::stream::{Exchange, Message, Request};
 
 /// Most mismatches that are kept with all details.
 const DETAILED_MAX: usize = 1000;
@@ -192,6 +193,7 @@ pub struct Player {
     rules: Rules,
     /// Hosts that may be asked in hybrid mode; all if there are none.
     fallback: Vec<Glob>,
+    redact: redact::Options,
     state: Mutex<State>,
 }
 
@@ -233,8 +235,21 @@ impl Player {
             mismatched: 0,
         };
         let session = session.to_owned();
-        let fallback = Vec::new();
-        Ok(Player { session, recordings, settings, rules, fallback, state: Mutex::new(state) })
+        let (fallback, redact) = <(Vec<_>, redact::Options)>::default();
+        let state = Mutex::new(state);
+        Ok(Player { session, recordings, settings, rules, fallback, redact, state })
+    }
+
+    /// What is secret in the requests of the program.
+    #[must_use]
+    pub fn with_redact(mut self, redact: redact::Options) -> Player {
+        self.redact = redact;
+        self
+    }
+
+    /// What is secret in the requests of the program.
+    pub fn redact(&self) -> &redact::Options {
+        &self.redact
     }
 
     /// In hybrid mode only these hosts are asked.
@@ -282,11 +297,16 @@ impl Player {
     /// # Errors
     /// Its body can't be read.
     pub fn canonical(&self, request: &Request) -> Result<Canonical> {
-        let mut canonical = Canonical::new(request, self.rules.headers())?;
+        let mut canonical = self.rules.canonical(request)?;
         if let Some(path) = self.settings.interface.and_then(|i| i.operation(&canonical.path)) {
             canonical.path = path;
         }
         Ok(canonical)
+    }
+
+    /// The canonical form of a message on the WebSocket that `upgrade` opened.
+    pub fn message(&self, upgrade: &Canonical, message: &Message) -> Canonical {
+        self.rules.message(upgrade, message)
     }
 
     /// Decides about a request. `direct` says that the client was pointed at the player by its
@@ -412,7 +432,7 @@ impl Player {
         }
         let turns = turns::turns(&exchange.messages);
         let message = turns.get(turn as usize).and_then(|turn| turn.asked);
-        Ok(message.map(|message| turns::canonical(&head, message)))
+        Ok(message.map(|message| self.message(&head, message)))
     }
 
     /// The account so far.

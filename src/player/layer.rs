@@ -62,11 +62,8 @@ impl Layer {
     ///
     /// # Errors
     /// The rules of what is secret can't be read.
-    pub fn new(dir: &Path) -> Result<Layer> {
-        let env = std::env::vars_os()
-            .map(|(n, v)| [n.as_encoded_bytes(), b"=", v.as_encoded_bytes()].concat())
-            .collect::<Vec<_>>();
-        let redactor = Redactor::new(&redact::Options::default(), &env, &[])?;
+    pub fn new(dir: &Path, redact: &redact::Options) -> Result<Layer> {
+        let redactor = Redactor::of_environment(redact)?;
         Ok(Layer { dir: dir.join(LAYERS), file: None, redactor })
     }
 
@@ -219,7 +216,7 @@ mod tests {
         let mut exchange = sample::answered(1, sample::chat(&["hello"]), &["a", "bc"]);
         exchange.request.headers.push(sample::header("authorization", "Bearer x"));
         for _ in 0..2 {
-            Layer::new(dir.path()).unwrap().keep(&exchange).unwrap();
+            Layer::new(dir.path(), &redact::Options::default()).unwrap().keep(&exchange).unwrap();
         }
         let read = read(dir.path(), 7).unwrap();
         assert_eq!(read.iter().map(|e| e.id).collect::<Vec<_>>(), [7, 8]);

@@ -347,10 +347,10 @@ fn prepare(exchange: &Exchange, rules: &Rules) -> Result<Vec<Prepared>> {
         };
         Prepared { exchange: exchange.id, turn, method, host, path, exact, ruled, sketch }
     };
-    let head = Canonical::new(&exchange.request, rules.headers())?;
+    let head = rules.canonical(&exchange.request)?;
     let asked = turns::turns(&exchange.messages).into_iter().skip(1);
     let mut all: Vec<Prepared> = asked
-        .filter_map(|turn| Some((turn.number, turns::canonical(&head, turn.asked?))))
+        .filter_map(|turn| Some((turn.number, rules.message(&head, turn.asked?))))
         .map(|(number, canonical)| one(number, canonical))
         .collect();
     all.insert(0, one(0, head));

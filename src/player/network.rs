@@ -46,7 +46,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let (over, asking) = (player.clone(), player.clone());
     let hybrid = player.settings().mode == Mode::Hybrid;
     if hybrid {
-        setup.with_upstream(session.dir())?;
+        setup.with_upstream(session.dir(), player.redact())?;
     }
     let other_names: Option<network::dns::Others> =
         if hybrid { Some(Arc::new(move |name: &str| asking.may_ask(name))) } else { None };

@@ -163,6 +163,18 @@ impl Report {
         endpoints.chain(mismatches).collect()
     }
 
+    /// Without secrets: requests of the live program may hold what the recording's had replaced.
+    ///
+    /// # Errors
+    /// None in practice: what was written as JSON can be read.
+    pub fn redacted(&self, redactor: &mut Redactor) -> Result<Report> {
+        let report = serde_json::to_value(self).and_then(|mut value| {
+            redactor.json(&mut value);
+            serde_json::from_value(value)
+        });
+        report.map_err(|e| Error::io("write JSON")(e.into()))
+    }
+
     /// Keeps it with the session in `dir`; the file.
     ///
     /// # Errors
@@ -172,11 +184,7 @@ impl Report {
         fs::create_dir_all(&runs).map_err(Error::file("create", &runs))?;
         let number = numbers(&runs).last().map_or(1, |n| n + 1);
         let path = runs.join(format!("{number:04}.json"));
-        // Requests of the live program may hold what the recording's had replaced.
-        let text = serde_json::to_value(self).and_then(|mut value| {
-            Redactor::of_environment().json(&mut value);
-            serde_json::to_string_pretty(&serde_json::from_value::<Report>(value)?)
-        });
+        let text = serde_json::to_string_pretty(self);
         let text = text.map_err(|e| Error::io("write JSON")(e.into()))?;
         // Made whole, then named: a reader sees all of it or nothing.
         let mut file =

@@ -18,6 +18,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,10 @@ use serde_json::Value;
 
 use super::fault::Fault;
 use super::key::{Canonical, Content, Fingerprint, Hasher};
+use super::turns;
 use crate::error::{Error, Result};
+use crate::redact::Blanks;
+use crate::stream::{Message, Request};
 
 /// The rules that hold unless they are switched off.
 const BUILTIN: &str = include_str!("builtin.toml");
@@ -36,6 +40,7 @@ pub struct Rules {
     headers: Vec<String>,
     rules: Vec<Rule>,
     faults: Vec<Fault>,
+    blanks: Arc<Blanks>,
 }
 
 /// A rules file as it is written.
@@ -135,7 +140,7 @@ impl File {
     }
 
     fn into_rules(self) -> Rules {
-        Rules { headers: self.headers, rules: self.rule, faults: self.fault }
+        Rules { headers: self.headers, rules: self.rule, faults: self.fault, ..Rules::default() }
     }
 }
 
@@ -190,9 +195,27 @@ impl Rules {
         self.faults.extend(more.faults);
     }
 
-    /// Header fields to compare besides the usual ones.
-    pub fn headers(&self) -> &[String] {
-        &self.headers
+    /// Leaves these blank in what is compared.
+    #[must_use]
+    pub fn with_blanks(self, blanks: Blanks) -> Rules {
+        Rules { blanks: Arc::new(blanks), ..self }
+    }
+
+    /// The canonical form of a request.
+    ///
+    /// # Errors
+    /// Its body can't be read.
+    pub fn canonical(&self, request: &Request) -> Result<Canonical> {
+        let mut canonical = Canonical::new(request, &self.headers)?;
+        canonical.leave_blank(&self.blanks);
+        Ok(canonical)
+    }
+
+    /// The canonical form of a message on the WebSocket that `upgrade` opened.
+    pub fn message(&self, upgrade: &Canonical, message: &Message) -> Canonical {
+        let mut canonical = turns::canonical(upgrade, message);
+        canonical.body.leave_blank(&self.blanks);
+        canonical
     }
 
     /// Faults to inject.

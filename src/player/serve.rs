@@ -38,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
 use crate::intercept::trust::{self, Trust};
 use crate::network::{Accepted, Answers};
+use crate::redact;
 use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
@@ -74,8 +75,8 @@ impl Setup {
     ///
     /// # Errors
     /// The system's.
-    pub fn with_upstream(&mut self, dir: &Path) -> Result<()> {
-        self.upstream = Some(Upstream::new(Layer::new(dir)?)?);
+    pub fn with_upstream(&mut self, dir: &Path, redact: &redact::Options) -> Result<()> {
+        self.upstream = Some(Upstream::new(Layer::new(dir, redact)?)?);
         Ok(())
     }
 

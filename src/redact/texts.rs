@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::matcher::{Hit, Secret, What};
 use super::value::is_findable;
 use super::{Options, Redactor, Work};
+use crate::error::Result;
 use crate::launch::environment::inherited;
 use crate::session::manifest::unhex;
 
@@ -44,9 +45,12 @@ impl Redactor {
 impl Redactor {
     /// One for texts that this process writes about what it sees: with the secrets of its own
     /// environment.
-    pub fn of_environment() -> Redactor {
+    ///
+    /// # Errors
+    /// As [`Redactor::new`].
+    pub fn of_environment(options: &Options) -> Result<Redactor> {
         let env: Vec<Vec<u8>> = inherited().into_iter().map(|entry| entry.0).collect();
-        Redactor::new(&Options::default(), &env, &[]).unwrap_or_default()
+        Redactor::new(options, &env, &[])
     }
 }
 

@@ -232,3 +232,40 @@ fn a_cassette_takes_in_new_episodes() {
         assert_eq!((again.code, again.out()), (Some(0), before.out()), "{again}");
     }
 }
+
+/// A request with a key in its text, and a token that has a known form.
+fn with_key(question: &str) -> String {
+    ask(question).replace("QUESTION", "'\"$DB_PASSWORD and $(cat token) $TOKEN\"'")
+}
+
+#[test]
+fn a_replay_may_have_other_keys_and_no_account_tells_them() {
+    const OLD: [&str; 2] = ["correct-horse-battery-1", "ghp_aaaaBBBBccccDDDD1234567890abcdEFGHij"];
+    const NEW: [&str; 2] = ["another-1", "ghp_zzzzYYYYxxxxWWWW0987654321zyxwVUTSrq"];
+    let token = |value: &str| format!("TOKEN={value}; {}; echo $1", with_key("say QUESTION"));
+    let case = Case::bash(&token(OLD[1])).args(["bash", "{http}"]).env("DB_PASSWORD", OLD[0]);
+    let recording = case.file("token", "-").server().record().unwrap();
+    let dir = recording.dir.path();
+    std::fs::write(dir.join("gone/token"), "-").unwrap();
+    let replay = |script: &str, options: &[&str]| {
+        let mut command = command(&recording);
+        command.args(options).args(program(&recording, script)).env("DB_PASSWORD", NEW[0]);
+        run(&mut command, b"", Duration::from_secs(60))
+    };
+    let output = replay(&token(NEW[1]), &[]);
+    assert_eq!((output.code, output.out()), (Some(0), recording.output.out()), "{output}");
+
+    let paths = ["json", "md", "xml"].map(|kind| dir.join(format!("account.{kind}")));
+    let [json, markdown, junit] = paths.each_ref().map(|path| path.to_str().unwrap());
+    let options = ["--json", json, "--markdown", markdown, "--junit", junit];
+    let other = token(NEW[1]).replace("say", "shout");
+    let output = replay(&other, &options);
+    assert_eq!(output.code, Some(119), "{output}");
+    let runs = recording.session.join("runs/0002.json");
+    let told = paths.iter().chain([&runs]).map(|path| std::fs::read_to_string(path).unwrap());
+    for told in told.chain([output.to_string()]) {
+        let told = told.replace("&lt;", "<").replace("&gt;", ">");
+        assert!(told.contains("shout <secret> and - <secret>"), "{told}");
+        assert!(!OLD.iter().chain(&NEW).any(|value| told.contains(value)), "{told}");
+    }
+}

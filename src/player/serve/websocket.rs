@@ -19,7 +19,7 @@ use super::answer::{self, AnswerBody};
 use super::body::sleep_until;
 use crate::player::fault::Action;
 use crate::player::key::Canonical;
-use crate::player::turns::{Turn, canonical, turns};
+use crate::player::turns::{Turn, turns};
 use crate::player::{Decision, Player, Timing};
 use crate::stream::{Direction, Exchange, Message};
 
@@ -108,7 +108,7 @@ async fn run(
         let direction = Direction::Sent;
         let asked = Message { direction, opcode, bytes, time_ns: 0, step: 0 };
         let player = session.player.clone();
-        let (canonical, direct) = (canonical(&session.canonical, &asked), session.direct);
+        let (canonical, direct) = (player.message(&session.canonical, &asked), session.direct);
         let decided = tokio::task::spawn_blocking(move || player.decide(&canonical, direct)).await;
         match decided {
             Ok(Ok(Decision::Serve { exchange, turn, action })) => {
