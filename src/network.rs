@@ -72,8 +72,10 @@ pub struct Outcome {
     pub lookups: Vec<(String, bool)>,
     /// Calls that the policy forbade.
     pub denials: Vec<Refusal>,
-    /// Programs that were seen running, and whether the shim was in them.
+    /// Programs that were executed, and whether the shim was in them.
     pub programs: Vec<(String, bool)>,
+    /// How many of them are missing there: more were executed at once than can be told.
+    pub programs_lost: u64,
 }
 
 /// Runs a program with its network answered from here; how it ended.
@@ -154,7 +156,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         file_limit.into_iter().collect(),
     )?;
     let (mut denials, mut taken) = (Vec::new(), 0);
-    let mut seen = programs::Programs::default();
+    let mut seen = programs::Programs::new(program.executable.as_path().display().to_string());
     let mut collect = || {
         if let Some(trust) = &replay.trust {
             trust.make_wanted(&arena);
@@ -171,7 +173,8 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     runtime.shutdown_background();
     let lookups = names.lock().map(|names| names.asked().to_vec()).unwrap_or_default();
     let attempts = attempts.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
-    Ok(Outcome { code, attempts, lookups, denials, programs: seen.into_all() })
+    let (programs, programs_lost) = seen.into_all();
+    Ok(Outcome { code, attempts, lookups, denials, programs, programs_lost })
 }
 
 /// The caller's environment, what of the recorded one it lacks, and the additions.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
-use log_format::policy::{DENIALS, Denial, PolicyHeader, RULES_BYTES, restricts, rule, verdict};
+use log_format::policy::{PolicyHeader, RULES_BYTES, restricts, rule, verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::access::lexical;
@@ -270,22 +270,10 @@ impl Policy {
 
 /// Takes the denials that were left in the arena; `taken` counts those that were.
 pub fn denials(header: &PolicyHeader, taken: &mut u64) -> Vec<Refusal> {
-    let all = header.denied.load(Ordering::Acquire);
-    let from = (*taken).max(all.saturating_sub(DENIALS as u64));
     let mut found = Vec::new();
-    for number in from..all {
-        let place: &Denial = &header.denials[number as usize % DENIALS];
-        if place.number.load(Ordering::Acquire) < number + 1 {
-            break;
-        }
-        let text = place.text.iter().map(|b| b.load(Ordering::Relaxed));
-        let text: Vec<u8> = text.take_while(|b| *b != 0).collect();
-        found.push(Refusal {
-            process: place.process.load(Ordering::Relaxed),
-            text: String::from_utf8_lossy(&text).into_owned(),
-        });
-        *taken = number + 1;
-    }
+    header.denials.take(taken, |process, text| {
+        found.push(Refusal { process, text: String::from_utf8_lossy(text).into_owned() });
+    });
     found
 }
 

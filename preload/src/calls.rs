@@ -7,6 +7,7 @@ pub mod exec;
 pub mod mapped;
 pub mod memory;
 pub mod network;
+mod offline;
 pub mod process;
 pub mod state;
 pub mod sysv;

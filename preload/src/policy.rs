@@ -8,7 +8,7 @@ mod paths;
 
 use core::sync::atomic::Ordering;
 
-use log_format::policy::{DENIALS, PolicyHeader, restricts};
+use log_format::policy::{PolicyHeader, restricts};
 use log_format::record::{Kind, note};
 use log_format::table::{Effect, Row};
 
@@ -72,18 +72,7 @@ fn deny(t: &mut Thread, why: &Text) {
         record::note(t, note::DENIED, why.get());
         return;
     }
-    let header = header();
-    let number = header.denied.fetch_add(1, Ordering::AcqRel);
-    if let Some(place) = header.denials.get(number as usize % DENIALS) {
-        place.number.store(0, Ordering::Release);
-        place.process.store(t.process().entry().key.load(Ordering::Relaxed), Ordering::Relaxed);
-        let ended = why.get().iter().chain(&[0]);
-        let room = place.text.len() - 1;
-        for (to, byte) in place.text.iter().take(room).zip(ended) {
-            to.store(*byte, Ordering::Relaxed);
-        }
-        place.number.store(number + 1, Ordering::Release);
-    }
+    header().denials.tell(t.process().entry().key.load(Ordering::Relaxed), &[why.get()]);
     arena::ring();
 }
 

@@ -1,43 +1,41 @@
 //! The programs of a network replay: which there were, and their end.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use log_format::arena::{ProcEntry, proc_state};
+use log_format::arena::{IS_ENTERED, ProcEntry, proc_state};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::log::map::ArenaMap;
 
-/// Programs that were seen running. One that ends before it is looked for is missing.
+/// Programs that were executed.
 #[derive(Debug, Default)]
 pub struct Programs {
-    /// Process and image that were looked at.
-    seen: BTreeSet<(u64, u32, u32)>,
+    taken: u64,
     /// Path, and whether the shim is in it.
-    all: BTreeSet<(String, bool)>,
+    all: Vec<(String, bool)>,
+    /// Others, of which too many were executed at once.
+    lost: u64,
 }
 
 impl Programs {
-    /// Looks for new ones.
-    pub fn look(&mut self, arena: &ArenaMap) {
-        for entry in arena.procs_used() {
-            let state = entry.state.load(Ordering::Acquire);
-            let Some(pid) = running(entry) else { continue };
-            let key = entry.key.load(Ordering::Relaxed);
-            let image = entry.generation.load(Ordering::Relaxed);
-            if !self.seen.insert((key, image, state)) {
-                continue;
-            }
-            if let Ok(path) = std::fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())) {
-                let entered = state != proc_state::OPAQUE;
-                self.all.insert((path.display().to_string(), entered));
-            }
-        }
+    /// Those of a run that begins with this one.
+    pub fn new(root: String) -> Programs {
+        Programs { all: vec![(root, true)], ..Programs::default() }
     }
 
-    /// Paths, and whether the shim was in them.
-    pub fn into_all(self) -> Vec<(String, bool)> {
-        self.all.into_iter().collect()
+    /// Takes new ones.
+    pub fn look(&mut self, arena: &ArenaMap) {
+        let Programs { taken, all, lost } = self;
+        *lost += arena.header().net.programs.take(taken, |_, told| {
+            if let Some((how, path)) = told.split_first() {
+                all.push((String::from_utf8_lossy(path).into_owned(), *how == IS_ENTERED));
+            }
+        });
+    }
+
+    /// Paths in order, and whether the shim was in them; and how many are missing.
+    pub fn into_all(self) -> (Vec<(String, bool)>, u64) {
+        (self.all, self.lost)
     }
 }
 

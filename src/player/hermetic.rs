@@ -40,8 +40,11 @@ pub struct Hermetic {
     pub connects: Vec<Touch>,
     /// Names that were looked up.
     pub lookups: Vec<Touch>,
-    /// Programs that ran: live, if the shim could not enter them.
+    /// Programs that ran: blocked, if the shim could not enter them, so that they had no network.
     pub programs: Vec<Touch>,
+    /// How many are missing there: more were executed at once than can be told.
+    #[serde(default)]
+    pub programs_lost: u64,
 }
 
 impl Hermetic {
@@ -70,12 +73,13 @@ impl Hermetic {
             (name.clone(), if *known { Verdict::Served } else { Verdict::Blocked })
         });
         let programs = outcome.programs.iter().map(|(path, entered)| {
-            (path.clone(), if *entered { Verdict::Served } else { Verdict::Live })
+            (path.clone(), if *entered { Verdict::Served } else { Verdict::Blocked })
         });
         Hermetic {
             connects: touches(connects),
             lookups: touches(lookups),
             programs: touches(programs),
+            programs_lost: outcome.programs_lost,
         }
     }
 
@@ -96,10 +100,14 @@ impl Hermetic {
                 }
             }
         }
-        let live: Vec<_> = self.programs.iter().filter(|p| p.verdict == Verdict::Live).collect();
-        if let Some(first) = live.first() {
-            let many = units::plural(live.len(), "program", "programs");
-            parts.push(format!("{many} that could not be entered ({})", first.what));
+        let unseen = self.programs.iter().filter(|p| p.verdict == Verdict::Blocked);
+        let unseen: Vec<_> = unseen.collect();
+        if let Some(first) = unseen.first() {
+            let many = units::plural(unseen.len(), "program", "programs");
+            parts.push(format!("{many} without a network, for lack of the shim ({})", first.what));
+        }
+        if self.programs_lost > 0 {
+            parts.push(format!("{} programs not told of", units::count(self.programs_lost)));
         }
         parts.join(", ")
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Case, RR_RUN, Recording, run};
+use crate::harness::{Case, RR_RUN, Recording, c_program, run};
 
 /// Records `script` in bash, and replays its network; the recording, stdout and stderr.
 fn replay(script: &str, names: &[&str]) -> (Recording, String, String) {
@@ -38,4 +38,31 @@ fn clocks_and_randomness_are_the_recorded_ones() {
                   d.datetime.now())'";
     let (recording, shown, _) = replay(script, &[]);
     assert_eq!(String::from_utf8_lossy(&recording.output.stdout), shown);
+}
+
+#[test]
+fn datagrams_are_stopped_however_they_are_sent() {
+    let program = c_program("datagrams");
+    let (_, shown, report) = replay(&program.display().to_string(), &[]);
+    let expected = "sent 2, 3 bytes and 3: Success\n\
+                    sent 1, 3 bytes and 0: Success\n\
+                    sent -1, 0 bytes and 0: Connection refused\n\
+                    got one\ngot two\ngot one\n\
+                    packets Address family not supported by protocol\n";
+    assert_eq!(shown, expected);
+    assert_eq!(report.matches("Refused 192.0.2.7:9999").count(), 2, "{report}");
+}
+
+/// The shim is not in them, and nothing would answer them but the world.
+#[test]
+fn programs_that_can_not_be_entered_have_no_network() {
+    let script = c_program("offline").display().to_string();
+    let recording = Case::bash(&script).record().unwrap();
+    let all = ["unix", "netlink", "inet", "inet6", "narrow", "child"];
+    assert_eq!(recording.output.out(), all.map(|kind| format!("{kind} made\n")).concat());
+    let output = super::replay(&recording, &[]);
+    let expected = "unix made\nnetlink made\ninet refused\ninet6 refused\nnarrow refused\n\
+                    child refused\n";
+    assert_eq!((output.code, output.out().as_str()), (Some(0), expected), "{output}");
+    assert!(output.err().contains("without a network, for lack of the shim"), "{output}");
 }

@@ -17,6 +17,7 @@
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::policy::PolicyHeader;
+use crate::tellings::Tellings;
 
 /// First eight bytes of an arena.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RRRUNARN");
@@ -167,6 +168,11 @@ pub const SERVED_MAX: usize = 256;
 /// Most files whose shared mappings are kept as writes to the file change them.
 pub const MAPPED_FILES: usize = 256;
 
+/// Before the path of a program in which the shim will be.
+pub const IS_ENTERED: u8 = b'+';
+/// Before that of one which it can't enter.
+pub const IS_OPAQUE: u8 = b'-';
+
 /// What [`Mode::Network`] needs.
 #[repr(C)]
 pub struct NetHeader {
@@ -183,6 +189,8 @@ pub struct NetHeader {
     pub wall_offset_ns: AtomicU64,
     /// What is added to the real monotonic clock, nanoseconds (two's complement).
     pub mono_offset_ns: AtomicU64,
+    /// Programs that are executed: [`IS_ENTERED`] or [`IS_OPAQUE`], and the path.
+    pub programs: Tellings,
     /// Loopback destinations that the player serves; others on loopback are live.
     pub served: [Address; SERVED_MAX],
     /// NUL-terminated directory of recorded clock readings.

@@ -1,6 +1,6 @@
 //! The contract between the shim (inside the guest) and the host (`rr-run`).
 //!
-//! Six things are shared, and only here:
+//! Seven things are shared, and only here:
 //!
 //! * [`arena`]: the file both sides map. Each guest process appends to *slots* of it while
 //!   recording; the host moves full slots into the session. On replay the host fills slots and
@@ -9,6 +9,7 @@
 //! * [`handover`]: how a guest's TLS connection passes to the host.
 //! * [`privileges`]: what the marks of an executed file come to.
 //! * [`code`]: what is known of mapped code.
+//! * [`tellings`]: texts for the host where nothing is logged.
 //! * [`table`]: one row for every x86-64 syscall: its name, class, arguments and buffers.
 //!
 //! ```text
@@ -34,6 +35,7 @@ pub mod policy;
 pub mod privileges;
 pub mod record;
 pub mod table;
+pub mod tellings;
 
 /// Version of the arena, the records and the session's chunk files together.
 pub const VERSION: u32 = 1;

@@ -5,9 +5,10 @@
 //! host writes those it knows at the start, the shim those that name servers tell the guest for
 //! names in the rules.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::arena::Address;
+use crate::tellings::Tellings;
 
 /// What is restricted: bits of [`PolicyHeader::restricts`].
 pub mod restricts {
@@ -46,10 +47,6 @@ pub mod rule {
 pub const RULES_BYTES: usize = 16 * 1024;
 /// Addresses that are known to be allowed or denied.
 pub const ADDRESSES: usize = 512;
-/// Denials that wait for the host.
-pub const DENIALS: usize = 64;
-/// Bytes of a denial's text that are kept for the host.
-pub const DENIAL_BYTES: usize = 256;
 
 /// What the host must tell the shim about the policy, and hears back.
 #[repr(C)]
@@ -58,14 +55,12 @@ pub struct PolicyHeader {
     pub restricts: AtomicU32,
     /// Used entries of `addresses`.
     pub addresses_used: AtomicU32,
-    /// Denials so far; the last [`DENIALS`] stand in `denials`.
-    pub denied: AtomicU64,
     /// NUL-terminated rules; an empty one ends them.
     pub rules: [AtomicU8; RULES_BYTES],
     /// Addresses.
     pub addresses: [AddressRule; ADDRESSES],
     /// What was denied where nothing is recorded: the host reads it there.
-    pub denials: [Denial; DENIALS],
+    pub denials: Tellings,
 }
 
 /// Values of [`AddressRule::verdict`].
@@ -89,19 +84,7 @@ pub struct AddressRule {
     pub address: Address,
 }
 
-/// One denial.
-#[repr(C)]
-pub struct Denial {
-    /// Number of this denial from 1, written last; 0: being written.
-    pub number: AtomicU64,
-    /// Key of the process.
-    pub process: AtomicU64,
-    /// NUL-terminated text.
-    pub text: [AtomicU8; DENIAL_BYTES],
-}
-
 const _: () = assert!(size_of::<AddressRule>() == 32);
-const _: () = assert!(size_of::<Denial>() == 16 + DENIAL_BYTES);
 
 impl AddressRule {
     /// Whether the rule is about this address (of version 4: its first four bytes) and port.

@@ -7,7 +7,7 @@ use log_format::arena::{Mode, PAD_TOTAL, proc_state, stop};
 use log_format::record::{Kind, extra, flag, note};
 use log_format::table::{Memory, Row};
 
-use super::time;
+use super::{offline, time};
 use crate::files::{self, Target};
 use crate::sys::{Guest, sys};
 use crate::thread::{self, Thread};
@@ -58,6 +58,9 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         record::log(t, Kind::Call, flag::COMPLETES, row, args, ret, &[]);
         return ret;
     }
+    if t.process().mode == Mode::Network {
+        policy::exec::tell(t, plan.dirfd, plan.path, &target);
+    }
     let mut copy = [0; files::NAME_BYTES];
     let copied = target.copy(&mut copy);
     if copied.is_some() {
@@ -67,6 +70,10 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if let Some(reason) = target.opaque {
         record::note(t, note::OPAQUE, reason);
         entry.state.store(proc_state::OPAQUE, Ordering::Release);
+        if t.process().mode == Mode::Network && !offline::go() {
+            // What it would reach is not to be known.
+            return -i64::from(libc::EACCES);
+        }
     }
     if !t.process().fds.hand_over(t.process().index) {
         record::note(t, note::UNSUPPORTED, b"more descriptors than an exec hands over");

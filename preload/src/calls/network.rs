@@ -22,6 +22,11 @@ const REFUSED: i64 = -(libc::ECONNREFUSED as i64);
 pub const DNS: u16 = 53;
 /// Nothing listens here (tcpmux): who sends there is told so at once.
 const CLOSED: u16 = 1;
+/// Bytes of `struct msghdr`, and of `struct mmsghdr`, which begins with one.
+const MSGHDR_BYTES: usize = 56;
+const MMSGHDR_BYTES: u64 = 64;
+/// Most messages that the kernel sends at once (`UIO_MAXIOV`).
+const MESSAGES_MAX: u32 = 1024;
 /// Bytes of the largest address, `sockaddr_in6`.
 const ADDR_BYTES: usize = 28;
 
@@ -182,29 +187,62 @@ pub fn call(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
             };
             send(t, args[0], to, sent)
         }
-        libc::SYS_sendmsg => {
-            // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags.
-            let mut message = [0u8; 56];
-            if !Guest.read(args[1], &mut message) {
-                return None;
-            }
-            let word = |at: usize| {
-                let bytes = message.get(at..at + 8).and_then(|b| b.try_into().ok());
-                bytes.map_or(0, u64::from_le_bytes)
-            };
-            let to = Inet::read(word(0), word(8) & 0xffff_ffff)?;
-            let (fd, flags) = (args[0], args[2]);
-            let sent = |raw: &[u8], len: usize| {
-                let mut other = message;
-                other[..8].copy_from_slice(&(raw.as_ptr() as u64).to_le_bytes());
-                other[8..12].copy_from_slice(&(len as u32).to_le_bytes());
-                // SAFETY: the guest's call, with another address.
-                unsafe { sys!(libc::SYS_sendmsg, fd, other.as_ptr(), flags) }
-            };
-            send(t, fd, to, sent)
+        libc::SYS_sendmsg => send_message(t, args[0], args[1], args[2]),
+        libc::SYS_sendmmsg => send_messages(t, args),
+        // Packets and the host of a virtual machine are of the world, too.
+        libc::SYS_socket if !KNOWN_FAMILIES.contains(&(args[0] as i32)) => {
+            Some(-i64::from(libc::EAFNOSUPPORT))
         }
         _ => None,
     }
+}
+
+/// Families of sockets that stay on this machine, or that are answered here.
+const KNOWN_FAMILIES: [i32; 5] =
+    [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_ALG];
+
+/// The destination of the `struct msghdr` (name, namelen, iov, iovlen, control, controllen, flags)
+/// at `at`, if it names one of the internet.
+fn destination_of(at: u64) -> Option<Inet> {
+    Inet::read(Guest.u64(at)?, Guest.u32(at.wrapping_add(8))?.into())
+}
+
+/// sendmsg to an address; None: it goes its usual way.
+fn send_message(t: &mut Thread, fd: u64, at: u64, flags: u64) -> Option<i64> {
+    let to = destination_of(at)?;
+    let mut message = [0u8; MSGHDR_BYTES];
+    if !Guest.read(at, &mut message) {
+        return None;
+    }
+    let sent = |raw: &[u8], len: usize| {
+        let mut other = message;
+        other[..8].copy_from_slice(&(raw.as_ptr() as u64).to_le_bytes());
+        other[8..12].copy_from_slice(&(len as u32).to_le_bytes());
+        // SAFETY: the guest's call, with another address.
+        unsafe { sys!(libc::SYS_sendmsg, fd, other.as_ptr(), flags) }
+    };
+    send(t, fd, to, sent)
+}
+
+/// sendmmsg if a message has an address: one after the other, up to the first that fails.
+fn send_messages(t: &mut Thread, args: &[u64; 6]) -> Option<i64> {
+    let [fd, messages, count, flags, ..] = *args;
+    let count = (count as u32).min(MESSAGES_MAX);
+    let at = |i: u32| messages.wrapping_add(u64::from(i) * MMSGHDR_BYTES);
+    if !(0..count).any(|i| destination_of(at(i)).is_some()) {
+        return None;
+    }
+    for i in 0..count {
+        let ret = send_message(t, fd, at(i), flags).unwrap_or_else(|| {
+            // SAFETY: the guest's call, for one of its messages.
+            unsafe { sys!(libc::SYS_sendmsg, fd, at(i), flags) }
+        });
+        if ret < 0 {
+            return Some(if i == 0 { ret } else { i.into() });
+        }
+        write_guest(at(i).wrapping_add(MSGHDR_BYTES as u64), &(ret as u32).to_le_bytes());
+    }
+    Some(count.into())
 }
 
 /// After a call: datagrams of the player's name server come from the one that was asked.
@@ -217,15 +255,21 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
             let server = t.process().name_server;
             show(args[4], args[5], |from| from.is_player_s().then_some(server));
         }
-        libc::SYS_recvmsg => {
-            let server = t.process().name_server;
-            let mut name = [0u8; 8];
-            if Guest.read(args[1], &mut name) {
-                let name = u64::from_le_bytes(name);
-                show(name, args[1] + 8, |from| from.is_player_s().then_some(server));
+        libc::SYS_recvmsg => show_sender(t, args[1]),
+        libc::SYS_recvmmsg => {
+            for i in 0..ret as u64 {
+                show_sender(t, args[1].wrapping_add(i * MMSGHDR_BYTES));
             }
         }
         _ => {}
+    }
+}
+
+/// As `show`, of the message at `at`.
+fn show_sender(t: &mut Thread, at: u64) {
+    let server = t.process().name_server;
+    if let Some(name) = Guest.u64(at) {
+        show(name, at.wrapping_add(8), |from| from.is_player_s().then_some(server));
     }
 }
 

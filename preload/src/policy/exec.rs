@@ -1,9 +1,13 @@
 //! Programs.
 
+use core::sync::atomic::Ordering;
+
+use log_format::arena::{IS_ENTERED, IS_OPAQUE};
 use log_format::policy::{is_beneath, restricts, rule};
 
 use super::paths::{Found, PathText, resolve};
 use super::{ACCESS, Text, any_rule, deny, restricted};
+use crate::arena;
 use crate::files::Target;
 use crate::thread::Thread;
 
@@ -33,6 +37,18 @@ pub fn check(t: &mut Thread, dir: u64, path: u64, target: &Target) -> Option<i64
     }
     deny(t, &why);
     Some(ACCESS)
+}
+
+/// Network replay: leaves word of a program that is executed, for the host's account.
+pub fn tell(t: &mut Thread, dir: u64, path: u64, target: &Target) {
+    let mut found = PathText::new();
+    // A search along PATH tries many.
+    if resolve(dir, path, true, &mut found) == Found::There {
+        let how = if target.opaque.is_some() { IS_OPAQUE } else { IS_ENTERED };
+        let key = t.process().entry().key.load(Ordering::Relaxed);
+        arena::header().net.programs.tell(key, &[&[how], found.get()]);
+        arena::ring();
+    }
 }
 
 /// EACCES if there is a policy to which a program without the shim would not be held.
