@@ -282,16 +282,8 @@ fn planted_secrets_are_nowhere_and_the_replay_runs() {
     same("replay with other keys", &replayed, &replays(&recording, &other)).unwrap();
     assert!(found(&recording.session).is_empty());
 
-    let list = recording.dir.path().join("list");
     let values: Vec<&str> = SECRETS.iter().map(|(_, value)| *value).collect();
-    std::fs::write(&list, values.join("\n")).unwrap();
-    let verify = |session: &Path| {
-        let mut command = Command::new(RR_RUN);
-        command.args(["verify", "--secrets"]).arg(&list).arg(session);
-        clean_environment(&mut command);
-        command.env("HOME", "/nonexistent");
-        run(&mut command, b"", Duration::from_secs(60))
-    };
+    let verify = |session: &Path| verify(session, &values.join("\n"));
     let verified = verify(&recording.session);
     assert_eq!(verified.code, Some(0), "{verified}");
 
@@ -304,6 +296,40 @@ fn planted_secrets_are_nowhere_and_the_replay_runs() {
         let says = format!("the value in line {line} stands in");
         assert!(verified.out().contains(&says), "{says}\n{verified}");
     }
+}
+
+/// `rr-run verify --secrets` with these values.
+fn verify(session: &Path, values: &str) -> crate::harness::Output {
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), values).unwrap();
+    let mut command = Command::new(RR_RUN);
+    command.args(["verify", "--secrets"]).arg(list.path()).arg(session);
+    clean_environment(&mut command);
+    command.env("HOME", "/nonexistent");
+    run(&mut command, b"", Duration::from_secs(60))
+}
+
+#[test]
+fn a_compressed_body_is_looked_into() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let value = "correct-horse-battery";
+    std::thread::spawn(move || -> std::io::Result<()> {
+        let mut socket = listener.accept()?.0;
+        let _ = socket.read(&mut [0; 4096])?;
+        let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        body.write_all(format!("a text with {value} in it").as_bytes())?;
+        let body = body.finish()?;
+        let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length";
+        write!(socket, "{head}: {}\r\n\r\n", body.len())?;
+        socket.write_all(&body)
+    });
+    let url = format!("http://127.0.0.1:{port}/");
+    let recording = Case::new("curl").args(["-sS", "-o", "got", &url]).record().unwrap();
+    let verified = verify(&recording.session, value);
+    assert_eq!(verified.code, Some(121), "{verified}");
+    let says = "the value in line 1 stands in exchange 1, response body";
+    assert!(verified.out().contains(says), "{verified}");
 }
 
 #[test]

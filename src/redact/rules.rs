@@ -505,6 +505,71 @@ mod tests {
         assert_eq!(values(&pem), ["Ab1+".repeat(16), "Ab1+".repeat(16)]);
     }
 
+    /// Samples are put together here: a text with a whole token in it is taken for a leak.
+    #[test]
+    fn each_known_form_is_found() {
+        let rules = Rules::new(None).unwrap();
+        let hex = "0123456789abcdef".repeat(8);
+        let letters = "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8Qr9St0".repeat(4);
+        let fill = |kind: char, len: usize| match kind {
+            'x' => hex[..len].to_owned(),
+            'a' => letters[..len].to_lowercase(),
+            'A' => letters[..len].to_uppercase(),
+            'z' => letters.replace(char::is_numeric, "")[..len].to_owned(),
+            _ => letters[..len].to_owned(),
+        };
+        // Rule, what stands before, kind of its characters, how many.
+        for (rule, before, kind, len) in [
+            ("anthropic-key", "sk-ant-api03-", 'l', 90),
+            ("openai-key", "sk-proj-", 'l', 100),
+            ("groq-key", "gsk_", 'l', 52),
+            ("huggingface-token", "hf_", 'z', 34),
+            ("databricks-token", "dapi", 'x', 32),
+            ("linear-key", "lin_api_", 'l', 40),
+            ("notion-token", "ntn_", 'l', 46),
+            ("figma-token", "figd_", 'l', 40),
+            ("shopify-token", "shpat_", 'x', 32),
+            ("square-token", "sq0atp-", 'l', 22),
+            ("netlify-token", "nfp_", 'l', 40),
+            ("supabase-token", "sbp_", 'x', 40),
+            ("doppler-token", "dp.pt.", 'l', 43),
+            ("grafana-token", "glsa_", 'l', 41),
+            ("new-relic-key", "NRAK-", 'A', 27),
+            ("sentry-token", "sntrys_", 'l', 60),
+            ("atlassian-token", "ATATT3", 'l', 100),
+            ("planetscale-token", "pscale_tkn_", 'l', 43),
+            ("terraform-token", ".atlasv1.", 'l', 67),
+            ("age-key", "AGE-SECRET-KEY-1", 'A', 58),
+            ("pinecone-key", "pcsk_", 'l', 70),
+            ("tavily-key", "tvly-dev-", 'l', 32),
+            ("e2b-key", "e2b_", 'x', 40),
+            ("nvidia-key", "nvapi-", 'l', 64),
+            ("cerebras-key", "csk-", 'a', 48),
+            ("fireworks-key", "fw_", 'l', 24),
+            ("mailgun-key", "key-", 'x', 32),
+            ("docker-token", "dckr_pat_", 'l', 27),
+            ("rubygems-key", "rubygems_", 'x', 48),
+            ("google-client-secret", "GOCSPX-", 'l', 28),
+            ("google-refresh-token", "1//0", 'l', 60),
+            ("one-password-token", "ops_eyJ", 'l', 110),
+            ("contentful-token", "CFPAT-", 'l', 43),
+            ("readme-key", "rdme_", 'a', 70),
+            ("buildkite-token", "bkua_", 'x', 40),
+            ("prefect-key", "pnu_", 'l', 36),
+            ("azure-account-key", "AccountKey=", 'l', 86),
+            ("azure-sas", "?sig=", 'l', 44),
+            ("aws-credentials-file", "aws_secret_access_key = ", 'l', 40),
+        ] {
+            let secret = fill(kind, len);
+            let found = secrets(&format!("a={before}{secret};"));
+            let whole = |(id, value): &(String, String)| *id == rule && secret.ends_with(value);
+            assert!(found.iter().any(whole), "{rule}: {found:?} in {before}{secret}");
+        }
+        for rule in &rules.rules {
+            assert!(compile(&rule.pattern).is_ok(), "{}", rule.id);
+        }
+    }
+
     #[test]
     fn protocol_values_are_exempt() {
         let key = "ghp_0123456789abcdefghijABCDEFGHIJ012345";

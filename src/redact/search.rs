@@ -10,6 +10,8 @@ use super::rules::Rules;
 use crate::error::{Error, Result};
 use crate::log::frames::Frames;
 use crate::session::{Session, verify};
+use crate::stream::http::content::content;
+use crate::stream::llm_calls;
 
 /// Bytes looked at together; the next ones begin this far before their end.
 const PART_BYTES: usize = 1 << 20;
@@ -25,7 +27,8 @@ pub struct Leak {
     pub offset: u64,
 }
 
-/// Looks for values, one a line of `text`, in everything that a session holds, decompressed.
+/// Looks for values, one a line of `text`, in everything that a session holds, decompressed, and in
+/// what readers make of it.
 ///
 /// # Errors
 /// The system's, or [`Error::Damaged`].
@@ -70,6 +73,7 @@ pub fn search(session: &Session, text: &str) -> Result<Vec<Leak>> {
         }
     }
     look.directory(session.dir(), session.dir())?;
+    look.exchanges(session)?;
     look.leaks.sort_by(|a, b| (&a.place, a.offset, a.line).cmp(&(&b.place, b.offset, b.line)));
     look.leaks.dedup();
     Ok(look.leaks)
@@ -91,6 +95,33 @@ impl Look {
             let offset = start + at as u64;
             self.leaks.push(Leak { line, place: place.to_owned(), offset });
         }
+    }
+
+    /// What readers put together: bodies without their codings, messages, texts of models.
+    fn exchanges(&mut self, session: &Session) -> Result<()> {
+        let traffic = session.traffic()?;
+        for summary in traffic.summaries() {
+            let exchange = traffic.exchange(summary.id)?;
+            let place = |what: &str| format!("exchange {}, {what}", summary.id);
+            let request = Some((&exchange.request.headers, &exchange.request.body));
+            let response = exchange.response.as_ref().map(|r| (&r.headers, &r.body));
+            for (what, message) in [("request", request), ("response", response)] {
+                let Some((headers, body)) = message else { continue };
+                for header in headers {
+                    self.at(&header.value, &place(&format!("{what} header")), 0);
+                }
+                let content = content(headers, body)?.body;
+                self.at(&content.bytes()?, &place(&format!("{what} body")), 0);
+            }
+            for message in &exchange.messages {
+                self.at(&message.bytes, &place("message"), 0);
+            }
+            for call in llm_calls(&exchange)? {
+                let text = serde_json::to_vec(&call).map_err(|e| Error::io("write JSON")(e.into()));
+                self.at(&text?, &place("call of a model"), 0);
+            }
+        }
+        Ok(())
     }
 
     /// All files below `dir`, as they are.
