@@ -146,18 +146,31 @@ fn a_server_that_the_host_does_not_trust_is_left_to_the_guest() {
     assert!(tls.opaque[0].reason.contains("UnknownIssuer"), "{:?}", tls.opaque);
 }
 
+const REFUSES: &str = "url='https://localhost:{https}/stream?n=2&ms=2'
+                       cp '{ca}' own.pem
+                       curl -sS --cacert own.pem $url; echo first $?
+                       curl -sS --cacert own.pem $url; echo second $?
+                       curl -sS $url; echo third $?";
+
+#[test]
+fn with_intercept_every_connection_is_tried_anew() {
+    let case = Case::new("bash").arg("script").file("script", REFUSES);
+    let recording = trusting(case).record_with(["--tls", "intercept"]).record().unwrap();
+    let shown = recording.output.out();
+    assert!(["first 60", "second 60", "third 0"].iter().all(|s| shown.contains(s)), "{shown}");
+    let (tls, _, received) = plaintext(&recording);
+    assert_eq!((tls.intercepted, tls.opaque.len()), (1, 1));
+    assert!(!received.is_empty());
+}
+
 #[test]
 fn a_guest_that_refuses_the_certificate_is_left_alone_from_then_on() {
-    let script = "url='https://localhost:{https}/stream?n=2&ms=2'
-                  cp '{ca}' own.pem
-                  curl -sS --cacert own.pem $url; echo first $?
-                  curl -sS --cacert own.pem $url; echo second $?";
-    let case = Case::new("bash").arg("script").file("script", script).says("second 0");
+    let case = Case::new("bash").arg("script").file("script", REFUSES).says("second 0");
     let case = trusting(case);
     let recording = case.record().unwrap();
     let (tls, ..) = plaintext(&recording);
     assert!(recording.output.out().contains("first 60"), "{}", recording.output.out());
     assert_eq!((tls.intercepted, tls.opaque.len()), (0, 1));
     assert_eq!(tls.opaque[0].reason, "the program refuses the session's certificate");
-    assert_eq!(tls.opaque[0].connections, 2);
+    assert_eq!(tls.opaque[0].connections, 3);
 }

@@ -149,7 +149,19 @@ impl Work {
         for file in manifest.files.iter_mut().filter(|f| f.kept) {
             let path = dir.join(Manifest::kept_path(file.identity));
             let failed = || Error::file("redact", &path);
-            let Some(mut content) = text_of(&path).map_err(failed())? else { continue };
+            let mut content = match content_of(&path).map_err(failed())? {
+                Content::Text(content) => content,
+                Content::Program => continue,
+                Content::Large => {
+                    let path = String::from_utf8_lossy(&file.path.0).into_owned();
+                    let warning =
+                        format!("too large to look for secrets in: {path}, which is kept");
+                    if !manifest.warnings.contains(&warning) {
+                        manifest.warnings.push(warning);
+                    }
+                    continue;
+                }
+            };
             let before = content.clone();
             self.bytes(&mut content);
             if content == before {
@@ -170,18 +182,30 @@ impl Work {
     }
 }
 
-/// The content of a file that may hold a secret: programs and libraries do not.
-fn text_of(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+/// What a kept file holds.
+enum Content {
+    /// What may hold a secret.
+    Text(Vec<u8>),
+    /// A program or library, or nearly nothing.
+    Program,
+    /// More than is looked at.
+    Large,
+}
+
+fn content_of(path: &Path) -> std::io::Result<Content> {
     let mut file = fs::File::open(path)?;
     let len = file.metadata()?.len();
     let mut head = [0; 4];
-    if !(4..=FILE_BYTES_MAX).contains(&len) || file.read(&mut head)? < 4 || head == *b"\x7fELF" {
-        return Ok(None);
+    if file.read(&mut head)? < 4 || head == *b"\x7fELF" {
+        return Ok(Content::Program);
+    }
+    if len > FILE_BYTES_MAX {
+        return Ok(Content::Large);
     }
     let mut content = Vec::with_capacity(len as usize);
     content.extend_from_slice(&head);
     file.read_to_end(&mut content)?;
-    Ok(Some(content))
+    Ok(Content::Text(content))
 }
 
 /// Applies patches, in the order of their places, to the part of a log that begins at `start`.

@@ -135,6 +135,16 @@ def go_away():
             print(s.recv(10))
 
 
+def start_later():
+    plain = socket.create_connection(("localhost", port))
+    print(plain.recv(100).decode(), end="")
+    plain.sendall(b"STARTTLS\n")
+    print(plain.recv(100).decode(), end="")
+    with context.wrap_socket(plain, server_hostname="localhost") as s:
+        s.sendall(b"download %d\n" % number)
+        print(s.recv(100))
+
+
 what = globals()[kind]()
 if what is not None:
     asyncio.run(what)

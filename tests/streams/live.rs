@@ -79,6 +79,11 @@ fn check(tls: bool) {
     let output = Command::new(RR_RUN).arg("streams").arg(&session).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains(" 200 open") && shown.contains("/v1/chat/completions"), "{shown}");
+    let output = Command::new(RR_RUN).args(["top", "--once"]).arg(&session).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in ["recording", "curl -sSN", "3 tokens", &format!("localhost:{port}")] {
+        assert!(shown.contains(part), "{part} is missing in\n{shown}");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     let call = wait_for(&session, &"one more ".repeat(3));

@@ -30,6 +30,10 @@ impl Server {
     }
 
     fn with(certificate: fn(&Path) -> Certificate) -> Server {
+        Server::that(certificate, serve)
+    }
+
+    fn that(certificate: fn(&Path) -> Certificate, serves: Serves) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let certificate = certificate(dir.path());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -39,7 +43,7 @@ impl Server {
         std::thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let (certificate, tell) = (ours.clone(), sender.clone());
-                std::thread::spawn(move || serve(socket, &certificate, &tell));
+                std::thread::spawn(move || serves(socket, &certificate, &tell));
             }
         });
         Server { port, certificate, tells, _dir: dir }
@@ -56,6 +60,17 @@ impl Server {
 
     fn told(&self) -> String {
         self.tells.recv_timeout(Duration::from_secs(10)).expect("the server sees the end")
+    }
+}
+
+type Serves = fn(TcpStream, &Certificate, &Sender<String>);
+
+/// Speaks first, and TLS only when it is asked to.
+fn greet(mut socket: TcpStream, certificate: &Certificate, tell: &Sender<String>) {
+    let mut word = [0; 9];
+    let asked = socket.write_all(b"220 hello\n").and_then(|()| socket.read_exact(&mut word));
+    if asked.is_ok() && word == *b"STARTTLS\n" && socket.write_all(b"220 go on\n").is_ok() {
+        serve(socket, certificate, tell);
     }
 }
 
@@ -196,4 +211,12 @@ fn guests_that_go_away_in_the_handshake_do_not_end_interception() {
     let traffic = session.traffic().unwrap();
     let to_server = traffic.connections().iter().filter(|c| matches!(c.peer, Peer::Inet(_)));
     assert_eq!(to_server.count(), 6, "{:#?}", traffic.connections());
+}
+
+#[test]
+fn a_server_may_speak_first_and_begin_tls_later() {
+    let server = Server::that(Certificate::new, greet);
+    let (recording, sent, received) = plain(&server.case("start_later", 3));
+    assert_eq!(recording.output.out(), "220 hello\n220 go on\nb'\\x00\\x01\\x02'\ndone\n");
+    assert_eq!((&sent[..], &received[..]), (&b"download 3\n"[..], &[0u8, 1, 2][..]));
 }
