@@ -514,6 +514,67 @@ fn a_replay_says_that_its_output_has_placeholders() {
     }
 }
 
+/// Over a WebSocket without TLS, whose client masks what it sends: a key in one message, and values
+/// of which each message has a few letters, in both directions.
+#[test]
+fn values_in_messages_are_replaced() {
+    const SERVER: &str = r#"
+import json, os, sys
+from websockets.sync.server import serve
+def answer(ws):
+    text = "the answer is " + os.environ["VALUE"]
+    for message in ws:
+        if "end" in message:
+            for at in range(0, len(text), 4):
+                ws.send(json.dumps({"type": "delta", "delta": text[at:at + 4]}))
+            ws.send("end")
+with serve(answer, "127.0.0.1", 0, compression=None) as server:
+    print(server.socket.getsockname()[1], flush=True)
+    server.serve_forever()
+"#;
+    const CLIENT: &str = r#"
+import json, os
+from websockets.sync.client import connect
+with connect(f"ws://127.0.0.1:{os.environ['PORT']}/", compression=None) as ws:
+    ws.send(json.dumps({"auth": open("key").read()}))
+    text = "mine is " + os.environ["OWN_PASSWORD"]
+    for at in range(0, len(text), 4):
+        ws.send(json.dumps({"type": "delta", "delta": text[at:at + 4]}))
+    ws.send("end")
+    total = 0
+    while (message := ws.recv()) != "end":
+        total += len(message)
+print("got", total)
+"#;
+    let [own, token, _] = IN_PIECES;
+    let python = format!("{}/tests/.venv/bin/python3", crate::harness::ROOT);
+    let mut server = Command::new(&python);
+    server.args(["-c", SERVER]).env("VALUE", own).stdout(Stdio::piped());
+    let mut server = server.spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let case = Case::new(&python).args(["-c", CLIENT]).env("PORT", port.trim());
+    let case = case.env("OWN_PASSWORD", own).file("key", token).says("got");
+    let recording = case.record();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let recording = recording.unwrap();
+    let session = Session::open(&recording.session).unwrap();
+    let traffic = session.traffic().unwrap();
+    let exchange = traffic.exchange(traffic.summaries()[0].id).unwrap();
+    let text: String = exchange
+        .messages
+        .iter()
+        .filter_map(|message| serde_json::from_slice::<serde_json::Value>(&message.bytes).ok())
+        .map(|json| format!("{}{}", json["auth"].as_str().unwrap_or(""), json["delta"]))
+        .collect::<String>()
+        .replace(['"', '\n'], "")
+        .replace("null", "");
+    assert!(text.contains("mine is ") && text.contains("the answer is "), "{text}");
+    assert!(!text.contains(own) && !text.contains(token) && text.contains("ghp_"), "{text}");
+    same("replay", &recording.output, &replays(&recording, &[])).unwrap();
+}
+
 /// No rule finds the value; only the name of a child's variable says what it is.
 #[test]
 fn variables_of_children_are_learnt() {

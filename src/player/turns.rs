@@ -59,6 +59,7 @@ mod tests {
             bytes: text.into(),
             time_ns: 0,
             step: 0,
+            pieces: Vec::new(),
         };
         use Direction::{Received, Sent};
         let messages = [

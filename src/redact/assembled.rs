@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::stream::{Body, Piece};
+use crate::stream::{Body, Message, Piece};
 
 /// Arrays and objects in each other that are looked into.
 const DEPTH_MAX: usize = 64;
@@ -31,6 +31,8 @@ pub(super) struct Part {
     pub log: Option<u64>,
     /// Where they start in that log, bytes.
     pub at: u64,
+    /// What they are masked by there, over and over.
+    pub mask: [u8; 4],
 }
 
 impl Assembled {
@@ -46,14 +48,29 @@ impl Assembled {
             len: (end - piece.start) as usize,
             log: Some(piece.log),
             at: piece.offset,
+            mask: [0; 4],
         };
         let parts = pieces.iter().zip(ends).map(part).collect();
         Ok(Assembled { bytes: body.bytes()?.into(), parts })
     }
 
-    /// Whether bytes of this range stand apart from each other.
+    /// Adds a message of a WebSocket as a line of its own; one that came compressed stands nowhere.
+    pub(super) fn message(&mut self, message: &Message) {
+        let pieces = &message.pieces;
+        let ends = pieces.iter().skip(1).map(|p| p.start).chain([message.bytes.len()]);
+        for (piece, end) in pieces.iter().zip(ends) {
+            let bytes = message.bytes.get(piece.start..end).unwrap_or_default();
+            self.push_masked(bytes, Some(piece.log), piece.offset, piece.mask);
+        }
+        self.push(b"\n", None, 0);
+    }
+
+    /// Whether bytes of this range are not found where they stand: apart from each other, or
+    /// masked.
     pub(super) fn is_apart(&self, range: &Range<usize>) -> bool {
-        self.within(range.clone()).count() > 1
+        let mut parts = self.within(range.clone());
+        let first = parts.next();
+        parts.next().is_some() || first.is_some_and(|part| part.mask != [0; 4])
     }
 
     /// Where the bytes of a range stand.
@@ -63,13 +80,20 @@ impl Assembled {
         rest.map(move |part| {
             let start = range.start.max(part.start);
             let len = range.end.min(part.start + part.len) - start;
-            Part { start, len, at: part.at + (start - part.start) as u64, ..*part }
+            let inside = start - part.start;
+            let mut mask = part.mask;
+            mask.rotate_left(inside % 4);
+            Part { start, len, at: part.at + inside as u64, mask, ..*part }
         })
     }
 
     fn push(&mut self, bytes: &[u8], log: Option<u64>, at: u64) {
+        self.push_masked(bytes, log, at, [0; 4]);
+    }
+
+    fn push_masked(&mut self, bytes: &[u8], log: Option<u64>, at: u64, mask: [u8; 4]) {
         if !bytes.is_empty() {
-            self.parts.push(Part { start: self.bytes.len(), len: bytes.len(), log, at });
+            self.parts.push(Part { start: self.bytes.len(), len: bytes.len(), log, at, mask });
             self.bytes.extend_from_slice(bytes);
         }
     }
@@ -109,7 +133,8 @@ impl Assembled {
             let plain = text[at..].iter().position(|b| *b == b'\\').unwrap_or(text.len() - at);
             let here = range.start + at;
             for part in self.within(here..here + plain) {
-                to.push(&self.bytes[part.start..part.start + part.len], part.log, part.at);
+                let bytes = &self.bytes[part.start..part.start + part.len];
+                to.push_masked(bytes, part.log, part.at, part.mask);
             }
             at += plain;
             if at < text.len() {
@@ -296,8 +321,9 @@ mod tests {
     fn places_are_those_of_the_letters() {
         let body = body("data: {\"t\":\"ab\\/c\"}\ndata: {\"t\":\"de\"}\n");
         let all = body.of_events(|_| false);
-        let part = |start, len, at| Part { start, len, log: Some(1), at };
-        let escape = Part { start: 2, len: 1, log: None, at: 0 };
+        let mask = [0; 4];
+        let part = |start, len, at| Part { start, len, log: Some(1), at, mask };
+        let escape = Part { start: 2, len: 1, log: None, at: 0, mask };
         assert_eq!(all[0].bytes, b"ab/cde");
         let parts = [part(0, 2, 12), escape, part(3, 1, 16), part(4, 2, 1012)];
         assert_eq!(all[0].parts, parts);

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::session::{Manifest, Session};
 use crate::stream::exchange::header;
 use crate::stream::http::content::content;
-use crate::stream::{Body, Exchange, Header};
+use crate::stream::{Direction, Exchange, Header, Message};
 
 /// Larger sessions are not decoded for this.
 const LOG_BYTES_MAX: u64 = 1 << 30;
@@ -33,7 +33,7 @@ impl Work {
         }
         self.refresh();
         let traffic = Session::unchecked(dir, manifest.clone()).traffic_of_now()?;
-        let mut compressed = 0;
+        let (mut compressed, mut messages_compressed) = (0, 0);
         for exchange in traffic.exchanges().flatten() {
             for header in headers(&exchange) {
                 let name = header.name.to_ascii_lowercase();
@@ -47,11 +47,24 @@ impl Work {
                     continue;
                 }
                 match is_encoded(headers) {
-                    true => holds |= self.holds_secret(headers, body),
-                    false => self.replace_in_body(body, given)?,
+                    // What can't be decoded can't be looked into.
+                    true => {
+                        let bytes = content(headers, body).and_then(|c| c.body.bytes());
+                        holds |= bytes.is_ok_and(|bytes| self.holds_secret(&bytes));
+                    }
+                    false => self.replace_in_events(&Assembled::body(body)?, given),
                 }
             }
             compressed += u64::from(holds);
+            for direction in [Direction::Sent, Direction::Received] {
+                let messages = exchange.messages.iter().filter(|m| m.direction == direction);
+                let messages: Vec<&Message> = messages.collect();
+                messages_compressed += self.replace_in_messages(&messages);
+            }
+        }
+        if messages_compressed > 0 {
+            let what = "compressed messages hold secrets, which are not replaced there";
+            manifest.warnings.push(format!("{messages_compressed} {what}"));
         }
         if compressed > 0 {
             manifest.warnings.push(format!(
@@ -61,25 +74,41 @@ impl Work {
         Ok(())
     }
 
-    /// Whether an encoded body holds a secret; what it holds is learnt.
-    fn holds_secret(&mut self, headers: &[Header], body: &Body) -> bool {
-        let Ok(bytes) = content(headers, body).and_then(|c| c.body.bytes()) else { return false };
-        let hits = self.matcher.look(&bytes, true, &self.rules).hits;
-        self.learn_tokens(&bytes);
-        !relevant(hits, &bytes, false).is_empty()
+    /// Replaces secrets in what one side of a WebSocket sent; how many messages hold some that
+    /// can't be replaced, because they came compressed.
+    fn replace_in_messages(&mut self, messages: &[&Message]) -> u64 {
+        let mut compressed = 0;
+        let mut lines = Assembled::default();
+        for message in messages {
+            if message.pieces.is_empty() && !message.bytes.is_empty() {
+                compressed += u64::from(self.holds_secret(&message.bytes));
+                continue;
+            }
+            lines.message(message);
+            if lines.bytes.len() as u64 > BODY_BYTES_MAX {
+                self.replace_in_events(&std::mem::take(&mut lines), is_given(message));
+            }
+        }
+        if let Some(last) = messages.last() {
+            self.replace_in_events(&lines, is_given(last));
+        }
+        compressed
+    }
+
+    /// Whether bytes hold a secret; what they hold is learnt.
+    fn holds_secret(&mut self, bytes: &[u8]) -> bool {
+        let hits = self.matcher.look(bytes, true, &self.rules).hits;
+        self.learn_tokens(bytes);
+        !relevant(hits, bytes, false).is_empty()
     }
 
     /// Replaces secrets that chunks, frames and events have parts of.
-    fn replace_in_body(&mut self, body: &Body, given: bool) -> Result<()> {
-        let whole = Assembled::body(body)?;
-        if whole.parts.len() > 1 {
-            self.replace_apart(&whole, given);
-        }
+    fn replace_in_events(&mut self, whole: &Assembled, given: bool) {
+        self.replace_apart(whole, given);
         let rules = self.rules.clone();
         for text in whole.of_events(|key| rules.is_exempt_key(key)) {
             self.replace_apart(&text, given);
         }
-        Ok(())
     }
 
     /// Replaces what stands apart of a text; the rest is found where it stands.
@@ -92,12 +121,17 @@ impl Work {
                     let Some(log) = part.log else { continue };
                     let mut target = Target { key: log, start: 0, raw: &mut [], written: true };
                     let from = part.start - at;
-                    let bytes = &bytes[from..from + part.len];
-                    self.put(&[(part.len, part.at)], 0, bytes, &mut target);
+                    let bytes = bytes[from..from + part.len].iter().zip(part.mask.iter().cycle());
+                    let bytes: Vec<u8> = bytes.map(|(byte, mask)| byte ^ mask).collect();
+                    self.put(&[(part.len, part.at)], 0, &bytes, &mut target);
                 }
             }
         }
     }
+}
+
+fn is_given(message: &Message) -> bool {
+    message.direction == Direction::Sent
 }
 
 fn is_encoded(headers: &[Header]) -> bool {

@@ -128,6 +128,31 @@ pub struct Message {
     pub time_ns: u64,
     /// Step of that call.
     pub step: u64,
+    /// Where its bytes stand, in order; nowhere if it came compressed, or is a control frame.
+    pub pieces: Vec<MessagePiece>,
+}
+
+/// Bytes of a WebSocket message that stand together in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagePiece {
+    /// Where they start in the message.
+    pub start: usize,
+    /// Key of the log.
+    pub log: u64,
+    /// Where they start there, bytes.
+    pub offset: u64,
+    /// What they are masked by there, over and over; zeros if they are not.
+    pub mask: [u8; 4],
+}
+
+impl MessagePiece {
+    /// Whether another piece follows this one in its log as in the message.
+    pub(super) fn goes_on_with(&self, next: &MessagePiece) -> bool {
+        let len = next.start - self.start;
+        let mut mask = self.mask;
+        mask.rotate_left(len % 4);
+        self.log == next.log && self.offset + len as u64 == next.offset && mask == next.mask
+    }
 }
 
 impl Message {

@@ -106,7 +106,8 @@ async fn run(
         };
         let at = Instant::now();
         let direction = Direction::Sent;
-        let asked = Message { direction, opcode, bytes, time_ns: 0, step: 0 };
+        let (time_ns, step, pieces) = (0, 0, Vec::new());
+        let asked = Message { direction, opcode, bytes, time_ns, step, pieces };
         let player = session.player.clone();
         let (canonical, direct) = (player.message(&session.canonical, &asked), session.direct);
         let decided = tokio::task::spawn_blocking(move || player.decide(&canonical, direct)).await;

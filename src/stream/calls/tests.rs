@@ -355,7 +355,7 @@ fn openai_responses_over_a_websocket() {
     let mut message = |direction, text: String| {
         time_ms += 10;
         let (time_ns, step) = (time_ms * MS, time_ms);
-        Message { direction, opcode: TEXT, bytes: text.into(), time_ns, step }
+        Message { direction, opcode: TEXT, bytes: text.into(), time_ns, step, pieces: Vec::new() }
     };
     let create = json!({ "type": "response.create", "model": "gpt-r", "input": "hello" });
     for _ in 0..2 {

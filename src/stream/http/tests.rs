@@ -25,13 +25,14 @@ fn setting() -> Setting {
 /// apart.
 fn cut(said: &[Said], size: usize, end: &End) -> Vec<Exchange> {
     let segments = said.iter().zip(1..).flat_map(|((direction, bytes), n)| {
-        bytes.chunks(size).map(move |bytes| Segment {
+        let offsets = (0..).map(move |i: u64| (n << 32) + i * size as u64);
+        bytes.chunks(size).zip(offsets).map(move |(bytes, offset)| Segment {
             direction: *direction,
             time_ns: n * 1000,
             process: 1,
             step: n,
             log: 1,
-            offset: 0,
+            offset,
             bytes,
         })
     });

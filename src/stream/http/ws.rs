@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
+use crate::stream::exchange::MessagePiece;
 use crate::stream::{Direction, Message, Segment};
 
 /// Largest message, before and after it is inflated, bytes.
@@ -57,6 +58,7 @@ struct Side {
     frame: Option<Frame>,
     /// Payloads of the message that is being sent.
     message: Vec<u8>,
+    pieces: Vec<MessagePiece>,
     /// Opcode of that message and whether it is compressed, from its first frame.
     begun: Option<(u8, bool)>,
     control: Vec<u8>,
@@ -91,6 +93,7 @@ impl WebSocket {
                 header: Vec::new(),
                 frame: None,
                 message: Vec::new(),
+                pieces: Vec::new(),
                 begun: None,
                 control: Vec::new(),
                 inflate,
@@ -114,9 +117,10 @@ impl WebSocket {
         let side = if client { &mut self.client } else { &mut self.server };
         let mut rest = segment.bytes;
         while !rest.is_empty() && !side.over {
-            match side.take(&mut rest) {
+            let offset = segment.offset + (segment.bytes.len() - rest.len()) as u64;
+            match side.take(&mut rest, (segment.log, offset)) {
                 Ok(None) => {}
-                Ok(Some((opcode, bytes))) => {
+                Ok(Some(Whole { opcode, bytes, pieces })) => {
                     // Nothing follows it (RFC 6455, section 5.5.1).
                     side.over = opcode == Message::CLOSE;
                     found(Message {
@@ -125,6 +129,7 @@ impl WebSocket {
                         bytes,
                         time_ns: segment.time_ns,
                         step: segment.step,
+                        pieces,
                     });
                 }
                 Err(why) => {
@@ -137,9 +142,20 @@ impl WebSocket {
     }
 }
 
+/// A message that has come to its end.
+struct Whole {
+    opcode: u8,
+    bytes: Bytes,
+    pieces: Vec<MessagePiece>,
+}
+
 impl Side {
-    /// Takes bytes off `rest`; a message that ends with them.
-    fn take(&mut self, rest: &mut &[u8]) -> Result<Option<(u8, Bytes)>, String> {
+    /// Takes bytes off `rest`, which stands at a place of a log; a message that ends with them.
+    fn take(
+        &mut self,
+        rest: &mut &[u8],
+        (log, offset): (u64, u64),
+    ) -> Result<Option<Whole>, String> {
         let Some(frame) = &mut self.frame else {
             let Some((byte, after)) = rest.split_first() else { return Ok(None) };
             self.header.push(*byte);
@@ -159,12 +175,15 @@ impl Side {
         if to.len() + len > MESSAGE_BYTES_MAX {
             return Err(format!("a message of more than {MESSAGE_BYTES_MAX} bytes"));
         }
+        let mut mask = frame.mask.unwrap_or_default();
+        mask.rotate_left(frame.at % 4);
+        let piece = MessagePiece { start: to.len(), log, offset, mask };
+        if !control && !self.pieces.last().is_some_and(|last| last.goes_on_with(&piece)) {
+            self.pieces.push(piece);
+        }
         match frame.mask {
             None => to.extend_from_slice(part),
-            Some(mask) => {
-                let bytes = part.iter().zip(frame.at..);
-                to.extend(bytes.map(|(byte, at)| byte ^ mask[at % 4]));
-            }
+            Some(_) => to.extend(part.iter().zip(mask.iter().cycle()).map(|(byte, m)| byte ^ m)),
         }
         frame.at += len;
         let frame = *frame;
@@ -194,20 +213,22 @@ impl Side {
     }
 
     /// A frame is whole: the message, if it was its last.
-    fn frame_end(&mut self, frame: &Frame) -> Result<Option<(u8, Bytes)>, String> {
+    fn frame_end(&mut self, frame: &Frame) -> Result<Option<Whole>, String> {
         self.frame = None;
+        let whole = |opcode, bytes: Vec<u8>, pieces| Whole { opcode, bytes: bytes.into(), pieces };
         if frame.opcode >= Message::CLOSE {
-            return Ok(Some((frame.opcode, std::mem::take(&mut self.control).into())));
+            let bytes = std::mem::take(&mut self.control);
+            return Ok(Some(whole(frame.opcode, bytes, Vec::new())));
         }
         if !frame.fin {
             return Ok(None);
         }
-        let bytes = std::mem::take(&mut self.message);
+        let (bytes, pieces) = (std::mem::take(&mut self.message), std::mem::take(&mut self.pieces));
         match (self.begun.take(), &mut self.inflate) {
             (Some((opcode, true)), Some(inflate)) => {
-                Ok(Some((opcode, inflate.message(bytes)?.into())))
+                Ok(Some(whole(opcode, inflate.message(bytes)?, Vec::new())))
             }
-            (begun, _) => Ok(begun.map(|(opcode, _)| (opcode, bytes.into()))),
+            (begun, _) => Ok(begun.map(|(opcode, _)| whole(opcode, bytes, pieces))),
         }
     }
 }
