@@ -140,6 +140,9 @@ pub struct Counts {
     /// Answered by the real services.
     #[serde(default)]
     pub upstream: u64,
+    /// Asked of real services that did not answer.
+    #[serde(default)]
+    pub unreached: u64,
     /// Recorded exchanges and turns.
     pub recorded: u64,
     /// Of those, never asked for.
@@ -421,6 +424,13 @@ impl Player {
                 Ok(Decision::Refuse(first_lines))
             }
         }
+    }
+
+    /// A real service that was to be asked does not answer.
+    pub fn unreached(&self) {
+        let mut state = self.state();
+        state.counts.upstream = state.counts.upstream.saturating_sub(1);
+        state.counts.unreached += 1;
     }
 
     /// What was asked in a recorded exchange, or one of its turns.

@@ -67,6 +67,7 @@ impl Report {
             Mode::Warn | Mode::Hybrid if self.counts.refused > 0 => {
                 Some(format!("{} requests with nothing left to serve", self.counts.refused))
             }
+            Mode::Warn | Mode::Hybrid if self.counts.unreached > 0 => Some(self.unreached()),
             Mode::Warn | Mode::Hybrid => None,
         }
     }
@@ -90,6 +91,9 @@ impl Report {
             let many = units::plural(counts.upstream as usize, "request", "requests");
             let _ = writeln!(out, "  {many} answered by the real services, kept in a new layer");
         }
+        if counts.unreached > 0 {
+            let _ = writeln!(out, "  {}", self.unreached());
+        }
         for (rule, times) in &counts.rules {
             let _ = writeln!(out, "  rule {rule}: {times}");
         }
@@ -107,6 +111,11 @@ impl Report {
             let _ = writeln!(out, "  network: {touched}");
         }
         out
+    }
+
+    fn unreached(&self) -> String {
+        let many = units::plural(self.counts.unreached as usize, "request", "requests");
+        format!("{many} that the real services did not answer")
     }
 
     /// A table of the endpoints.

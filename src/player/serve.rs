@@ -343,7 +343,10 @@ async fn answered(
                 if let Some((scheme, authority)) = meant {
                     (asked.scheme, asked.authority) = (scheme, authority);
                 }
-                upstream.ask(asked).await.unwrap_or_else(|e| answer::unreachable(&e))
+                upstream.ask(asked).await.unwrap_or_else(|e| {
+                    context.player.unreached();
+                    answer::unreachable(&e)
+                })
             }
             _ => answer::refused("the player has no way to the real services"),
         },

@@ -5,6 +5,9 @@
 //! redactions                 where placeholders stand, if there are any
 //! procs/<key>.<n>.log
 //! files/<identity>           kept copies, and files that no package of the system has
+//! rules.toml                 accepted differences of network replays, if there are any
+//! layers/<n>.jsonl           what hybrid runs have added
+//! runs/<n>.json              accounts of network replays
 //! ```
 
 use std::fs::{self, File};
@@ -17,6 +20,8 @@ use super::hashes::blake3_of;
 use super::verify::verify;
 use super::{MANIFEST, MANIFEST_BYTES_MAX, Manifest, Session, Store, lock};
 use crate::error::{Error, Result};
+use crate::player::layer::LAYERS;
+use crate::player::report::{ACCEPTED, RUNS};
 use crate::redact::{Redactor, marks};
 
 /// Ending of packed sessions' names.
@@ -56,17 +61,16 @@ pub fn pack(session: &Session, to: &Path, all_files: bool) -> Result<Packed> {
     let mut tar = Builder::new(encoder);
     let json = serde_json::to_vec_pretty(&manifest).map_err(|e| failed()(e.into()))?;
     append(&mut tar, Path::new(MANIFEST), json.len() as u64, &json[..]).map_err(failed())?;
-    let redactions = session.dir().join(marks::FILE);
-    if redactions.exists() {
-        add(&mut tar, Path::new(marks::FILE), &redactions, to)?;
+    let inside = |name: &Path| session.dir().join(name);
+    for name in [marks::FILE, ACCEPTED].map(Path::new) {
+        if inside(name).exists() {
+            add(&mut tar, name, &inside(name), to)?;
+        }
     }
-    for name in logs(session)? {
-        add(
-            &mut tar,
-            &Path::new("procs").join(&name),
-            &session.dir().join("procs").join(&name),
-            to,
-        )?;
+    for dir in ["procs", LAYERS, RUNS] {
+        for name in known_in(session, dir)? {
+            add(&mut tar, &name, &inside(&name), to)?;
+        }
     }
     for (identity, source) in sources {
         add(&mut tar, &Manifest::kept_path(identity), &source, to)?;
@@ -104,17 +108,20 @@ fn contents(session: &Session, all_files: bool) -> (Manifest, Vec<(u64, PathBuf)
     (manifest, sources, packed)
 }
 
-/// Names of the session's log files, sorted.
-fn logs(session: &Session) -> Result<Vec<String>> {
-    let dir = session.dir().join("procs");
-    let failed = || Error::file("list", &dir);
+/// Names of the files in a directory of the session that are packed, sorted.
+fn known_in(session: &Session, dir: &str) -> Result<Vec<PathBuf>> {
+    let path = session.dir().join(dir);
+    let failed = || Error::file("list", &path);
     let mut names = Vec::new();
-    for entry in fs::read_dir(&dir).map_err(failed())? {
-        let name = entry.map_err(failed())?.file_name().to_string_lossy().into_owned();
-        if is_log(&name) {
-            names.push(name);
-        }
+    let entries = match fs::read_dir(&path) {
+        // Not every session was replayed.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+        entries => entries.map_err(failed())?,
+    };
+    for entry in entries {
+        names.push(Path::new(dir).join(entry.map_err(failed())?.file_name()));
     }
+    names.retain(|name| is_known(name));
     names.sort();
     Ok(names)
 }
@@ -181,6 +188,9 @@ fn extract(from: impl Read, archive: &Path, dir: &Path) -> Result<()> {
         }
         let to = dir.join(&name);
         let failed = || Error::file("write", &to);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(failed())?;
+        }
         // A second file of the same name is refused.
         let mut file = File::create_new(&to).map_err(failed())?;
         let copied = std::io::copy(&mut entry, &mut file).map_err(failed())?;
@@ -205,11 +215,18 @@ fn is_known(name: &Path) -> bool {
         })
         .collect();
     match parts.as_deref() {
-        Some([one]) => *one == MANIFEST || *one == marks::FILE,
+        Some([one]) => [MANIFEST, marks::FILE, ACCEPTED].contains(one),
         Some(["procs", log]) => is_log(log),
+        Some([LAYERS, layer]) => is_numbered(layer, ".jsonl"),
+        Some([RUNS, run]) => is_numbered(run, ".json"),
         Some(["files", file]) => is_hex16(file),
         _ => false,
     }
+}
+
+fn is_numbered(name: &str, ending: &str) -> bool {
+    let number = name.strip_suffix(ending).unwrap_or_default();
+    (1..=9).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_hex16(text: &str) -> bool {
@@ -228,7 +245,14 @@ mod tests {
 
     #[test]
     fn only_known_relative_names_are_unpacked() {
-        for good in ["manifest.json", "procs/0000000000000001.0.log", "files/00000000000000ff"] {
+        for good in [
+            "manifest.json",
+            "procs/0000000000000001.0.log",
+            "files/00000000000000ff",
+            "rules.toml",
+            "layers/0001.jsonl",
+            "runs/0012.json",
+        ] {
             assert!(is_known(Path::new(good)), "{good}");
         }
         for bad in [
@@ -238,6 +262,8 @@ mod tests {
             "procs/0000000000000001.0.log/x",
             "files/../manifest.json",
             "files/xyz",
+            "layers/0001.json",
+            "runs/.json",
             "lock",
             "",
         ] {

@@ -243,11 +243,22 @@ fn a_changed_program_diverges_with_a_report() {
 fn a_session_travels_as_one_file() {
     let dir = recorded("clocks", &[]);
     let recorded = works(&rr_run(dir.path(), &["--replay"]));
+    // What network replays have left in it goes along.
+    let kept = ["rules.toml", "layers/0001.jsonl", "runs/0001.json"];
+    for name in kept {
+        let path = dir.path().join("store/latest").join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, "# kept\n").expect("a file");
+    }
     let packed = dir.path().join("packed").display().to_string();
     works(&rr_run(dir.path(), &["pack", "--to", &packed]));
     let other = place();
-    works(&rr_run(other.path(), &["unpack", &packed]));
+    works(&rr_run(other.path(), &["unpack", "--name", "travelled", &packed]));
     drop(dir);
+    for name in kept {
+        let path = other.path().join("store/travelled").join(name);
+        assert_eq!(fs::read_to_string(path).expect(name), "# kept\n");
+    }
     assert_eq!(works(&rr_run(other.path(), &["--replay"])), recorded);
 }
 

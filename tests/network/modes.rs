@@ -187,7 +187,7 @@ fn hybrid_records_what_is_new_and_the_next_run_is_hermetic() {
     let recording = Case::bash(&get("a")).record().expect("a recording");
     let script = format!("{}; {}; {}", get("a"), get("b"), get("c"));
     let options = ["replay", "--network", "--timing", "instant"];
-    let hybrid = |more: &[&str]| {
+    let hybrid = |more: &[&str], script: &str| {
         let mut command = Command::new(RR_RUN);
         clean_environment(&mut command);
         command
@@ -196,12 +196,12 @@ fn hybrid_records_what_is_new_and_the_next_run_is_hermetic() {
             .args(["--mode", "hybrid"])
             .args(more)
             .arg(&recording.session);
-        command.args(["--", "bash", "-c", &script]);
+        command.args(["--", "bash", "-c", script]);
         run(&mut command, b"", Duration::from_secs(60))
     };
-    let elsewhere = hybrid(&["--fallback", "api.example.org"]);
+    let elsewhere = hybrid(&["--fallback", "api.example.org"], &script);
     assert_eq!(elsewhere.code, Some(119), "{elsewhere}");
-    let first = hybrid(&[]);
+    let first = hybrid(&[], &script);
     assert_eq!((first.code, first.out().as_str()), (Some(0), "/a 1\n/b 2\n/c 3\n"), "{first}");
     assert!(first.err().contains("2 requests answered by the real services"), "{first}");
     drop(server);
@@ -214,6 +214,11 @@ fn hybrid_records_what_is_new_and_the_next_run_is_hermetic() {
     // The recording itself is as it was.
     let strict = replay(&recording, &["--only", "exchange=1"]);
     assert_eq!((strict.code, strict.out().as_str()), (Some(0), "/a 1\n"), "{strict}");
+
+    // Nobody is there any more who could be asked.
+    let dead = hybrid(&[], &format!("{}; exit 0", get("d")));
+    assert_eq!(dead.code, Some(119), "{dead}");
+    assert!(dead.err().contains("1 request that the real services did not answer"), "{dead}");
 }
 
 #[test]
