@@ -66,3 +66,15 @@ fn programs_that_can_not_be_entered_have_no_network() {
     assert_eq!((output.code, output.out().as_str()), (Some(0), expected), "{output}");
     assert!(output.err().contains("without a network, for lack of the shim"), "{output}");
 }
+
+#[test]
+fn a_clock_does_not_fall_behind_one_that_runs_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = c_program("order").display().to_string();
+    let script = format!("{program} {}/there", dir.path().display());
+    let (recording, shown, _) = replay(&script, &[]);
+    assert_eq!(
+        (recording.output.out(), shown.as_str()),
+        ("same, onwards\n".into(), "later, onwards\n")
+    );
+}

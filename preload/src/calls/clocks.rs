@@ -31,11 +31,14 @@ pub struct Recorded {
     given: [u32; SOURCES_MAX],
     /// Last reading given, and the real time then: wall clock, monotonic clock.
     last: [(u64, u64); 2],
+    /// Latest reading that was not recorded: wall clock, monotonic clock.
+    ran_on: [u64; 2],
 }
 
 impl Recorded {
     /// No readings.
-    pub const NONE: Recorded = Recorded { len: 0, given: [0; SOURCES_MAX], last: [(0, 0); 2] };
+    pub const NONE: Recorded =
+        Recorded { len: 0, given: [0; SOURCES_MAX], last: [(0, 0); 2], ran_on: [0; 2] };
 
     fn words(&self) -> &'static [u64] {
         // SAFETY: `open` has mapped `len` bytes there, read-only, and they stay mapped as long as
@@ -102,6 +105,19 @@ fn class_of(source: u8) -> usize {
     usize::from(matches!(source, 1 | 4 | 6 | 7))
 }
 
+/// How far a clock may be behind others that count from the same moment, nanoseconds.
+fn behind(source: u8) -> u64 {
+    const CLOCK_REALTIME_COARSE: u8 = libc::CLOCK_REALTIME_COARSE as u8;
+    const CLOCK_MONOTONIC_COARSE: u8 = libc::CLOCK_MONOTONIC_COARSE as u8;
+    match source {
+        clock::TIME => NS,
+        clock::TIMEOFDAY => 1000,
+        // A tick of the slowest kernels.
+        CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => NS / 100,
+        _ => 0,
+    }
+}
+
 fn offset(class: usize) -> &'static AtomicU64 {
     let net = &arena::header().net;
     if class == 0 { &net.wall_offset_ns } else { &net.mono_offset_ns }
@@ -116,8 +132,11 @@ pub fn read(p: &mut Process, source: u8) -> u64 {
     };
     let now = crate::vdso::read_ns(p, id);
     let ahead = offset(class);
+    let ran_on = p.clocks.ran_on.get(class).copied().unwrap_or(0);
     let value = match p.clocks.next(source) {
         Some(value) => {
+            // A clock that had fewer readings runs on already: this one does not fall behind it.
+            let value = value.max(ran_on.saturating_sub(behind(source)));
             // All that run on, in other processes too, go on from the latest reading given.
             let beyond = value.wrapping_sub(now) as i64;
             let mut old = ahead.load(Ordering::Relaxed);
@@ -130,7 +149,13 @@ pub fn read(p: &mut Process, source: u8) -> u64 {
             }
             value
         }
-        None => now.wrapping_add(ahead.load(Ordering::Relaxed)),
+        None => {
+            let value = now.wrapping_add(ahead.load(Ordering::Relaxed));
+            if let Some(ran_on) = p.clocks.ran_on.get_mut(class) {
+                *ran_on = value.max(*ran_on);
+            }
+            value
+        }
     };
     if let Some(last) = p.clocks.last.get_mut(class) {
         *last = (value, now);
