@@ -48,6 +48,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         live_entropy: false,
         names,
         other_names: None,
+        live: None,
         served: Vec::new(),
         others: true,
         policy: rr_run::policy::Policy::default(),

@@ -48,7 +48,10 @@ pub struct Replay<'a> {
     /// Names and their recorded addresses.
     pub names: Vec<(String, Vec<IpAddr>)>,
     /// Other names that are given an address.
-    pub other_names: Option<dns::Others>,
+    pub other_names: Option<dns::Fits>,
+    /// Hosts, by name or address, with or without port, that are meant to be real: connections to
+    /// them are passed on.
+    pub live: Option<dns::Fits>,
     /// Destinations on loopback that are answered here too; others there are live.
     pub served: Vec<SocketAddr>,
     /// Whether connections to destinations that are not known are answered, too (or refused).
@@ -141,13 +144,17 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         .enable_all()
         .build()
         .map_err(Error::io("start the player"))?;
-    let mut names = dns::Names::new(replay.names.clone());
-    if let Some(others) = &replay.other_names {
-        names = names.with_others(others.clone());
-    }
+    // Real hosts get addresses of their own: those of the recording may be others' as well.
+    let is_live = |name: &str| replay.live.as_ref().is_some_and(|fits| fits(name));
+    let recorded = replay.names.iter().filter(|(name, _)| !is_live(name)).cloned();
+    let (other, live) = (replay.other_names.clone(), replay.live.clone());
+    let names = dns::Names::new(recorded).with_others(Arc::new(move |name: &str| {
+        [&other, &live].into_iter().flatten().any(|fits| fits(name))
+    }));
     let names = Arc::new(Mutex::new(names));
     let attempts = Arc::new(Mutex::new(Vec::new()));
-    runtime.block_on(accept::listen(&arena, &names, &attempts, &replay.answers))?;
+    let live = replay.live.as_ref();
+    runtime.block_on(accept::listen(&arena, &names, &attempts, &replay.answers, live))?;
     let start = record::spawn_of(
         &filename,
         &program,

@@ -7,12 +7,11 @@ use clap::ValueEnum;
 
 use super::policy::PolicyArgs;
 use super::record::recording;
-use super::replay::play;
+use super::replay::{LiveArgs, play};
 use super::serve::Playing;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::player::Mode;
-use crate::player::network::Live;
 use crate::record::{self, Recording};
 use crate::session::manifest::{Entropy, Time};
 use crate::session::{MANIFEST, Session, Store};
@@ -28,6 +27,8 @@ pub(super) struct Exec {
     /// When the cassette is recorded
     #[arg(long, value_name = "MODE", default_value = "once")]
     record_mode: RecordMode,
+    #[command(flatten)]
+    live: LiveArgs,
     #[command(flatten)]
     playing: Playing,
     #[command(flatten)]
@@ -76,9 +77,8 @@ impl Exec {
                 }
                 // What a suite no longer asks for is no failure of its tests.
                 self.playing.allow_unused = true;
-                let policy = config.policy.clone();
+                let live = self.live.live(Some(self.program), config.policy.clone());
                 self.playing.configure(config);
-                let live = Live { command: Some(self.program), policy, ..Live::default() };
                 play(&Session::open(&dir)?, &self.playing, live, &Telemetry::default())
             }
         }

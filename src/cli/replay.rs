@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::policy::PolicyArgs;
 use super::serve::Playing;
 use super::{StoreArgs, TelemetryArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::player::network::{self, Live};
+use crate::player::rules::Glob;
+use crate::policy::Policy;
 use crate::replay::gdb::exec_guest;
 use crate::replay::{Replaying, Until, replay};
 use crate::session::Session;
@@ -32,12 +34,8 @@ pub(super) struct Replay {
     /// Run the program live, with its network answered from the session
     #[arg(long, conflicts_with_all = ["until", "gdb"])]
     network: bool,
-    /// With --network: real time, rather than the recorded one
-    #[arg(long, requires = "network")]
-    live_clock: bool,
-    /// With --network: real randomness, rather than the recorded one
-    #[arg(long, requires = "network")]
-    live_entropy: bool,
+    #[command(flatten)]
+    live: LiveArgs,
     #[command(flatten)]
     playing: Playing,
     #[command(flatten)]
@@ -51,6 +49,33 @@ pub(super) struct Replay {
     program: Vec<OsString>,
 }
 
+/// What of a network replay is real.
+#[derive(Debug, clap::Args)]
+pub(super) struct LiveArgs {
+    /// In a network replay: real time, rather than the recorded one
+    #[arg(long)]
+    live_clock: bool,
+    /// In a network replay: real randomness, rather than the recorded one
+    #[arg(long)]
+    live_entropy: bool,
+    /// In a network replay: let connections to this host pass, a database for example; with or
+    /// without a port, with * in it
+    #[arg(long, value_name = "HOST[:PORT]")]
+    passthrough: Vec<Glob>,
+}
+
+impl LiveArgs {
+    /// A run of this command, or the recorded one.
+    pub(super) fn live(self, command: Option<Vec<OsString>>, policy: Policy) -> Live {
+        let LiveArgs { live_clock: clock, live_entropy: entropy, passthrough } = self;
+        Live { command, clock, entropy, policy, passthrough }
+    }
+
+    fn is_any(&self) -> bool {
+        self.live_clock || self.live_entropy || !self.passthrough.is_empty()
+    }
+}
+
 impl Replay {
     /// Replays the session; the recorded exit code.
     ///
@@ -59,14 +84,14 @@ impl Replay {
     pub(super) fn run(mut self) -> Result<u8> {
         let session = self.store.store()?.open(self.session.as_deref())?;
         let telemetry = self.telemetry.clone().into_telemetry();
+        if !self.network && self.live.is_any() {
+            let why = "--live-clock, --live-entropy and --passthrough need --network";
+            return Err(Error::Usage(why.into()));
+        }
         if self.network {
             let config = self.policy.config()?;
-            let live = Live {
-                command: (!self.program.is_empty()).then_some(self.program),
-                clock: self.live_clock,
-                entropy: self.live_entropy,
-                policy: config.policy.clone(),
-            };
+            let command = (!self.program.is_empty()).then_some(self.program);
+            let live = self.live.live(command, config.policy.clone());
             self.playing.configure(config);
             return play(&session, &self.playing, live, &telemetry);
         }
@@ -91,7 +116,7 @@ pub(super) fn play(
     telemetry: &Telemetry,
 ) -> Result<u8> {
     let telling = telemetry.replay(session.manifest(), ReplayMode::Network)?;
-    let player = Arc::new(playing.player(session, None)?);
+    let player = Arc::new(playing.player(session, None, &live.passthrough)?);
     let (outcome, hermetic) = network::replay(session, player.clone(), live)?;
     for (name, known) in &outcome.lookups {
         if !known {

@@ -101,11 +101,16 @@ impl Playing {
         self.redact = config.redact.into_options();
     }
 
-    /// A player of the session.
+    /// A player of the session; what was recorded of hosts in `live` is not served.
     ///
     /// # Errors
     /// Session or rules can't be read.
-    pub(super) fn player(&self, session: &Session, interface: Option<Interface>) -> Result<Player> {
+    pub(super) fn player(
+        &self,
+        session: &Session,
+        interface: Option<Interface>,
+        live: &[Glob],
+    ) -> Result<Player> {
         let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         let default = if ci { Timing::Instant } else { Timing::Recorded };
         let builder = Player::builder(session)
@@ -115,6 +120,7 @@ impl Playing {
             .interface(interface)
             .only(self.only.iter().cloned())
             .except(self.except.iter().cloned())
+            .except(live.iter().cloned().map(Choice::Host))
             .allow_unused(self.allow_unused)
             .fallback(self.fallback.iter().cloned())
             .redact(self.redact.clone())
@@ -167,7 +173,7 @@ impl Serve {
     pub(super) fn run(mut self) -> Result<u8> {
         self.playing.configure(Config::load(None)?);
         let session = self.store.store()?.open(self.session.as_deref())?;
-        let player = Arc::new(self.playing.player(&session, self.interface)?);
+        let player = Arc::new(self.playing.player(&session, self.interface, &[])?);
         if player.is_empty() {
             let why = format!("the session '{}' has no exchanges to serve", session.name());
             return Err(Error::Usage(why));

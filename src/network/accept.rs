@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use log_format::arena::{Address, socket_state};
+use rustix::net::sockopt::set_socket_linger;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::dns::{self, Names};
+use super::dns::{self, Fits, Names};
 use crate::error::{Error, Result};
 use crate::log::map::ArenaMap;
 
@@ -39,7 +40,8 @@ pub enum Verdict {
     Answered,
     /// It was refused: nothing in the recording has this destination.
     Refused,
-    /// It was real: a server on loopback that the recording has no exchanges with.
+    /// It was real: a server on loopback that the recording has no exchanges with, or one that is
+    /// meant to be real.
     Live,
 }
 
@@ -50,6 +52,8 @@ pub struct Attempt {
     pub process: u64,
     /// Where to.
     pub destination: SocketAddr,
+    /// The host's name, where the run has given it the address.
+    pub name: Option<String>,
     /// What became of it.
     pub verdict: Verdict,
 }
@@ -66,6 +70,7 @@ pub async fn listen(
     names: &Arc<Mutex<Names>>,
     attempts: &Attempts,
     answers: &Arc<dyn Answers>,
+    live: Option<&Fits>,
 ) -> Result<()> {
     let net = &arena.header().net;
     let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -84,7 +89,14 @@ pub async fn listen(
         }
         tokio::spawn(dns::over_udp(udp, names.clone()));
         tokio::spawn(dns::over_tcp(tcp, names.clone()));
-        tokio::spawn(accept(player, arena.clone(), attempts.clone(), answers.clone()));
+        let ours = Accepting {
+            arena: arena.clone(),
+            names: names.clone(),
+            attempts: attempts.clone(),
+            answers: answers.clone(),
+            live: live.cloned(),
+        };
+        tokio::spawn(accept(player, ours));
     }
     Ok(())
 }
@@ -103,12 +115,43 @@ async fn dns_sockets(host: IpAddr) -> std::io::Result<(UdpSocket, TcpListener)> 
     }
 }
 
-async fn accept(
-    listener: TcpListener,
+/// What is needed to accept connections.
+struct Accepting {
     arena: Arc<ArenaMap>,
+    names: Arc<Mutex<Names>>,
     attempts: Attempts,
     answers: Arc<dyn Answers>,
-) {
+    /// Hosts that are meant to be real.
+    live: Option<Fits>,
+}
+
+impl Accepting {
+    /// Where to connect to in truth, if this destination is meant to be real.
+    fn real(&self, name: Option<&str>, destination: SocketAddr) -> Option<(String, u16)> {
+        let fits = self.live.as_ref()?;
+        let (address, port) = (destination.ip().to_string(), destination.port());
+        let loopback = destination.ip().is_loopback().then_some("localhost");
+        let mut all = name.into_iter().chain(loopback).chain([address.as_str()]);
+        all.find(|host| fits(host) || fits(&format!("{host}:{port}")))?;
+        Some((name.unwrap_or(&address).to_owned(), port))
+    }
+}
+
+/// Passes a connection on to the real host; one that can't be reached ends it.
+async fn pass_on(mut stream: TcpStream, host: (String, u16)) {
+    match TcpStream::connect(host).await {
+        Ok(mut real) => {
+            let _ = real.set_nodelay(true);
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut real).await;
+        }
+        Err(_) => {
+            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, ours: Accepting) {
+    let Accepting { arena, names, attempts, answers, .. } = &ours;
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -119,12 +162,18 @@ async fn accept(
             }
         };
         let _ = stream.set_nodelay(true);
-        let Some((place, destination, process, fd)) = find(&arena, from) else { continue };
-        let attempt = Attempt { process, destination, verdict: Verdict::Answered };
+        let Some((place, destination, process, fd)) = find(arena, from) else { continue };
+        let name = names.lock().ok();
+        let name = name.and_then(|n| n.name_of(destination.ip()).map(str::to_owned));
+        let real = ours.real(name.as_deref(), destination);
+        let verdict = if real.is_some() { Verdict::Live } else { Verdict::Answered };
         if let Ok(mut all) = attempts.lock() {
-            all.push(attempt);
+            all.push(Attempt { process, destination, name, verdict });
         }
-        let answered = answers.answer(Accepted { stream, destination, process, fd });
+        let answered: Pin<Box<dyn Future<Output = ()> + Send>> = match real {
+            Some(host) => Box::pin(pass_on(stream, host)),
+            None => answers.answer(Accepted { stream, destination, process, fd }),
+        };
         let arena = arena.clone();
         tokio::spawn(async move {
             answered.await;
@@ -160,6 +209,7 @@ pub fn collect(arena: &ArenaMap, attempts: &Attempts) {
             all.push(Attempt {
                 process: socket.process.load(Ordering::Relaxed),
                 destination: unmapped(peer),
+                name: None,
                 verdict,
             });
         }

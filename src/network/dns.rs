@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 /// How long an answer may be kept, seconds.
 const TTL: u32 = 60;
 
-/// Says whether a name that was not recorded exists all the same.
-pub type Others = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Says something of a host, by its name: that it exists though it was not recorded, say.
+pub type Fits = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Names and what is answered for them.
 ///
@@ -23,7 +23,7 @@ pub type Others = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct Names {
     addresses: HashMap<String, Vec<IpAddr>>,
     made_up: u32,
-    others: Option<Others>,
+    others: Option<Fits>,
     /// Lookups so far: name and whether it was known.
     asked: Vec<(String, bool)>,
 }
@@ -43,7 +43,7 @@ impl Names {
 
     /// Makes up addresses for names that are not known and fit this.
     #[must_use]
-    pub fn with_others(mut self, others: Others) -> Names {
+    pub fn with_others(mut self, others: Fits) -> Names {
         self.others = Some(others);
         self
     }
@@ -52,6 +52,12 @@ impl Names {
         self.made_up += 1;
         let [.., c, d] = self.made_up.to_be_bytes();
         Ipv4Addr::new(198, 18, c, d).into()
+    }
+
+    /// A name that has this address.
+    pub fn name_of(&self, address: IpAddr) -> Option<&str> {
+        let mut all = self.addresses.iter();
+        all.find(|(_, addresses)| addresses.contains(&address)).map(|(name, _)| name.as_str())
     }
 
     /// Lookups so far: the name, and whether it was known.
@@ -174,6 +180,7 @@ mod tests {
         assert_eq!(answers("api.example.org", TYPE::AAAA), (RCODE::NoError, 0));
         assert_eq!(answers("made.up", TYPE::A), (RCODE::NoError, 1));
         assert_eq!(answers("elsewhere.org", TYPE::A), (RCODE::NameError, 0));
+        assert_eq!(names.name_of(ip), Some("api.example.org"));
         assert_eq!(names.asked().len(), 3);
         assert_eq!(names.answer(b"no query"), None);
     }

@@ -58,7 +58,7 @@ impl Hermetic {
         }
         let connects = outcome.attempts.iter().map(|attempt| {
             let at = attempt.destination;
-            let what = match names.get(&at.ip()) {
+            let what = match attempt.name.as_ref().or_else(|| names.get(&at.ip())) {
                 Some(name) => format!("{name}:{} ({at})", at.port()),
                 None => at.to_string(),
             };

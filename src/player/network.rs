@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::hermetic::Hermetic;
+use super::rules::Glob;
 use super::serve::{Answering, Setup};
 use super::{Mode, Player};
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub struct Live {
     pub entropy: bool,
     /// What the program may do.
     pub policy: Policy,
+    /// Hosts, with or without port, that are meant to be real.
+    pub passthrough: Vec<Glob>,
 }
 
 /// Runs the session's program, or another, with this player in place of its network; how it
@@ -48,7 +51,10 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     if hybrid {
         setup.with_upstream(session.dir(), player.redact())?;
     }
-    let other_names: Option<network::dns::Others> =
+    let hosts = live.passthrough;
+    let passes = !hosts.is_empty();
+    let is_live = move |host: &str| hosts.iter().any(|glob| glob.matches(host));
+    let other_names: Option<network::dns::Fits> =
         if hybrid { Some(Arc::new(move |name: &str| asking.may_ask(name))) } else { None };
     let outcome = network::run(&network::Replay {
         session,
@@ -59,6 +65,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         live_entropy: live.entropy,
         names,
         other_names,
+        live: if passes { Some(Arc::new(is_live)) } else { None },
         served: known::served(&traffic),
         others: true,
         policy: live.policy,

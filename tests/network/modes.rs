@@ -222,6 +222,32 @@ fn hybrid_records_what_is_new_and_the_next_run_is_hermetic() {
 }
 
 #[test]
+fn a_service_can_be_meant_to_be_real() {
+    let (recorded, real) = (Counting::start(0), Counting::start(0));
+    let get = |port: u16, path: &str| format!("curl -sS http://127.0.0.1:{port}/{path}");
+    let script = format!("{}; {}", get(recorded.1, "a"), get(real.1, "b"));
+    let recording = Case::bash(&script).record().expect("a recording");
+    assert_eq!(recording.output.out(), "/a 1\n/b 1\n");
+    let replay = |more: &[&str]| {
+        let mut command = Command::new(RR_RUN);
+        clean_environment(&mut command);
+        command.env("HOME", "/nonexistent").arg("replay").args(more).arg(&recording.session);
+        run(&mut command, b"", Duration::from_secs(60))
+    };
+    let host = format!("127.0.0.1:{}", real.1);
+    let output = replay(&["--network", "--passthrough", &host]);
+    assert_eq!((output.code, output.out().as_str()), (Some(0), "/a 1\n/b 2\n"), "{output}");
+    assert!(output.err().contains("1 connect served, 1 connect live"), "{output}");
+    let output = replay(&["--passthrough", &host]);
+    assert_eq!(output.code, Some(125), "{output}");
+    drop(real);
+    let output = replay(&["--network", "--passthrough", &host]);
+    // Refused, or reset when it sends: curl has a code for each.
+    let failed = [Some(7), Some(56)].contains(&output.code);
+    assert!(output.out() == "/a 1\n" && failed, "{output}");
+}
+
+#[test]
 fn a_cassette_takes_in_new_episodes() {
     let dir = tempfile::tempdir().unwrap();
     let cassette = dir.path().join("chat");
