@@ -31,7 +31,7 @@ pub mod timing;
 pub mod turns;
 
 pub use builder::Builder;
-pub use engine::{Decision, Mode, Player, Recordings, Report, Settings};
+pub use engine::{Client, Decision, Mode, Player, Recordings, Report, Settings};
 pub use interface::Interface;
 pub use key::Canonical;
 pub use matching::{Found, Host, Library, Options};

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use log_format::arena::{Address, socket_state};
+use log_format::arena::{Address, ProcEntry, proc_state, socket_state};
 use rustix::net::sockopt::set_socket_linger;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -25,6 +25,8 @@ pub struct Accepted {
     pub process: u64,
     /// Its descriptor.
     pub fd: i32,
+    /// The process and its command, for people; none if it has ended already.
+    pub program: Option<String>,
 }
 
 /// What answers a guest's connections.
@@ -172,7 +174,10 @@ async fn accept(listener: TcpListener, ours: Accepting) {
         }
         let answered: Pin<Box<dyn Future<Output = ()> + Send>> = match real {
             Some(host) => Box::pin(pass_on(stream, host)),
-            None => answers.answer(Accepted { stream, destination, process, fd }),
+            None => {
+                let program = program_of(arena, process);
+                answers.answer(Accepted { stream, destination, process, fd, program })
+            }
         };
         let arena = arena.clone();
         tokio::spawn(async move {
@@ -182,6 +187,24 @@ async fn accept(listener: TcpListener, ours: Accepting) {
             }
         });
     }
+}
+
+/// The process with this key, and what it runs.
+fn program_of(arena: &ArenaMap, key: u64) -> Option<String> {
+    const LONGEST: usize = 200;
+    let alive = |entry: &&ProcEntry| {
+        entry.key.load(Ordering::Acquire) == key
+            && entry.state.load(Ordering::Acquire) == proc_state::LIVE
+    };
+    let pid = arena.procs_used().iter().find(alive)?.pid.load(Ordering::Acquire);
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0);
+    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+    let mut text: String = words.join(" ").chars().take(LONGEST + 1).collect();
+    if text.chars().count() > LONGEST {
+        text = text.chars().take(LONGEST).chain("...".chars()).collect();
+    }
+    Some(format!("process {pid}: {text}"))
 }
 
 /// The entry of the socket whose guest's end has this address: its place, and what it says.

@@ -120,6 +120,16 @@ pub enum Decision {
     Upstream(Option<(String, String)>),
 }
 
+/// Who sends a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// It was pointed at the player by its base URL, so that a host which was not recorded stands
+    /// for any.
+    pub direct: bool,
+    /// The process and its command, if that is known.
+    pub program: Option<String>,
+}
+
 /// What happened, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -312,17 +322,16 @@ impl Player {
         self.rules.message(upgrade, message)
     }
 
-    /// Decides about a request. `direct` says that the client was pointed at the player by its
-    /// base URL, so that a host which was not recorded stands for any.
+    /// Decides about a request.
     ///
     /// # Errors
     /// A recording can't be read.
-    pub fn decide(&self, request: &Canonical, direct: bool) -> Result<Decision> {
+    pub fn decide(&self, request: &Canonical, client: &Client) -> Result<Decision> {
         let mut state = self.state();
         let state = &mut *state;
         state.counts.requests += 1;
         let known = state.library.has_host(&request.host);
-        let host = if direct && !known { Host::Any } else { Host::Same };
+        let host = if client.direct && !known { Host::Any } else { Host::Same };
         let mut action = state.faults.meet(request).unwrap_or_default();
         if action != Action::default() {
             state.counts.faults += 1;
@@ -349,11 +358,11 @@ impl Player {
                 self.served(&state.library, entry, action)
             }
             Found::Exhausted(entry) => {
-                self.missed(state, request, host, (Why::Exhausted, Some(entry)), action)
+                self.missed(state, request, (client, host), (Why::Exhausted, Some(entry)), action)
             }
             Found::Nothing => {
                 let nearest = state.library.nearest(request, host);
-                self.missed(state, request, host, (Why::NotRecorded, nearest), action)
+                self.missed(state, request, (client, host), (Why::NotRecorded, nearest), action)
             }
         }
     }
@@ -368,7 +377,7 @@ impl Player {
         &self,
         state: &mut State,
         request: &Canonical,
-        host: Host,
+        (client, host): (&Client, Host),
         (why, nearest): (Why, Option<u32>),
         action: Action,
     ) -> Result<Decision> {
@@ -404,7 +413,9 @@ impl Player {
             canonical.host.clone_from(&request.host);
         }
         let nearest = nearest.as_ref().map(|(exchange, c)| (*exchange, c));
-        let mismatch = Mismatch::new(of, request, nearest, &self.rules);
+        let mut mismatch = Mismatch::new(of, request, nearest, &self.rules);
+        let program = client.program.as_deref();
+        mismatch.program = program.map(|program| self.rules.without_secrets(program).into());
         eprintln!("rr-run: mismatch {}: {}", mismatch.id, mismatch.headline());
         let first_lines: String = mismatch.render().lines().take(12).collect::<Vec<_>>().join("\n");
         if state.mismatches.len() < DETAILED_MAX {

@@ -43,6 +43,9 @@ pub struct Mismatch {
     pub outcome: Outcome,
     /// The request, as it was compared.
     pub request: Value,
+    /// The process that asked, and its command, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The exchange that is nearest.
     pub nearest: Option<u32>,
     /// That exchange's request.
@@ -72,6 +75,7 @@ impl Mismatch {
             why,
             outcome,
             request: request.to_json(),
+            program: None,
             nearest: nearest.map(|(exchange, _)| exchange),
             recorded: nearest.map(|(_, canonical)| canonical.to_json()),
             differences: Vec::new(),
@@ -119,6 +123,9 @@ impl Mismatch {
             Outcome::Upstream => "the real server answered, and was recorded".to_owned(),
         };
         let mut out = format!("mismatch {}: {}\n  {outcome}\n", self.id, self.headline());
+        if let Some(program) = &self.program {
+            out.push_str(&format!("  asked by {program}\n"));
+        }
         for difference in &self.differences {
             out.push_str(&format!("  {difference}\n"));
         }

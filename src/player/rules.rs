@@ -16,6 +16,7 @@
 //!
 //! Places in the body are JSON pointers (RFC 6901) whose `*` stands for every element.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -209,6 +210,11 @@ impl Rules {
         let mut canonical = Canonical::new(request, &self.headers)?;
         canonical.leave_blank(&self.blanks);
         Ok(canonical)
+    }
+
+    /// A text with blanks for secrets.
+    pub fn without_secrets<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.blanks.text(text)
     }
 
     /// The canonical form of a message on the WebSocket that `upgrade` opened.

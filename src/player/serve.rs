@@ -33,7 +33,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 
 use super::layer::Layer;
-use super::{Decision, Player};
+use super::{Client, Decision, Player};
 use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
 use crate::intercept::trust::{self, Trust};
@@ -130,11 +130,13 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// What connections have in common.
+/// What is needed to answer a connection.
 #[derive(Debug)]
 struct Context {
     player: Arc<Player>,
-    setup: Setup,
+    setup: Arc<Setup>,
+    /// Who asks, if that is known.
+    program: Option<String>,
 }
 
 /// How a connection came here.
@@ -147,20 +149,25 @@ struct Origin {
 
 /// Answers the connections of a network replay.
 #[derive(Debug)]
-pub struct Answering(Arc<Context>);
+pub struct Answering {
+    player: Arc<Player>,
+    setup: Arc<Setup>,
+}
 
 impl Answering {
     /// Answers from this player.
     pub fn new(player: Arc<Player>, setup: Setup) -> Answering {
-        Answering(Arc::new(Context { player, setup }))
+        Answering { player, setup: Arc::new(setup) }
     }
 }
 
 impl Answers for Answering {
     fn answer(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let context = self.0.clone();
+        let (player, setup) = (self.player.clone(), self.setup.clone());
+        let Accepted { stream, destination, program, .. } = accepted;
+        let context = Arc::new(Context { player, setup, program });
         Box::pin(async move {
-            let _ = connection(accepted.stream, context, Some(accepted.destination)).await;
+            let _ = connection(stream, context, Some(destination)).await;
         })
     }
 }
@@ -180,7 +187,7 @@ pub async fn serve(
     setup: Setup,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let context = Arc::new(Context { player, setup });
+    let context = Arc::new(Context { player, setup: Arc::new(setup), program: None });
     let (running, ended) = watch::channel(());
     tokio::pin!(stop);
     loop {
@@ -299,6 +306,7 @@ async fn answered(
     // HTTP/2 always names the authority; in HTTP/1 only clients of a proxy do.
     let proxied = parts.version < hyper::Version::HTTP_2 && parts.uri.authority().is_some();
     let direct = origin.authority.is_none() && !proxied;
+    let client = Client { direct, program: context.program.clone() };
     let collected = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),
@@ -313,9 +321,10 @@ async fn answered(
     let player = context.player.clone();
     let key = upgrade.is_some().then(|| websocket::accept(&parts.headers)).flatten();
     // Canonical forms of large bodies and reading the session take their time.
+    let asks = client.clone();
     let decided = tokio::task::spawn_blocking(move || {
         let canonical = player.canonical(&asked)?;
-        player.decide(&canonical, direct).map(|decision| (decision, canonical))
+        player.decide(&canonical, &asks).map(|decision| (decision, canonical))
     });
     let (decision, canonical) = match decided.await {
         Ok(Ok(decided)) => decided,
@@ -329,7 +338,7 @@ async fn answered(
         (Decision::Serve { exchange, action, .. }, Some(upgrade), Some(key))
             if exchange.protocol == stream::Protocol::WebSocket =>
         {
-            let session = websocket::Session { player: context.player.clone(), canonical, direct };
+            let session = websocket::Session { player: context.player.clone(), canonical, client };
             websocket::open(session, *exchange, action, upgrade, key, at).await
         }
         (Decision::Serve { exchange, action, .. }, ..) => {

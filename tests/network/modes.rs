@@ -86,7 +86,17 @@ fn the_account_tells_what_was_touched() {
     assert!(touched("programs", "served").contains("curl"), "{account}");
     assert!(account["saved"]["output_tokens"].as_u64().unwrap() > 0, "{account}");
     assert!(output.err().contains("not paid: "), "{output}");
-    assert!(std::fs::read_to_string(markdown).unwrap().contains("| lookup | `x.test` | blocked |"));
+    assert!(
+        std::fs::read_to_string(&markdown).unwrap().contains("| lookup | `x.test` | blocked |")
+    );
+
+    // And who asked for what was refused.
+    let output = changed(&recording, &options, &ask("other"));
+    assert_eq!(output.code, Some(119), "{output}");
+    let account: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let program = account["mismatches"][0]["program"].as_str().unwrap();
+    assert!(program.starts_with("process ") && program.contains(": curl -sS http"), "{program}");
 }
 
 /// Runs `rr-run exec` with this cassette.

@@ -20,7 +20,7 @@ use super::body::sleep_until;
 use crate::player::fault::Action;
 use crate::player::key::Canonical;
 use crate::player::turns::{Turn, turns};
-use crate::player::{Decision, Player, Timing};
+use crate::player::{Client, Decision, Player, Timing};
 use crate::stream::{Direction, Exchange, Message};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -35,7 +35,7 @@ pub(super) struct Session {
     pub(super) player: Arc<Player>,
     /// The upgrade.
     pub(super) canonical: Canonical,
-    pub(super) direct: bool,
+    pub(super) client: Client,
 }
 
 /// Whether a request asks for a WebSocket.
@@ -109,8 +109,9 @@ async fn run(
         let (time_ns, step, pieces) = (0, 0, Vec::new());
         let asked = Message { direction, opcode, bytes, time_ns, step, pieces };
         let player = session.player.clone();
-        let (canonical, direct) = (player.message(&session.canonical, &asked), session.direct);
-        let decided = tokio::task::spawn_blocking(move || player.decide(&canonical, direct)).await;
+        let canonical = player.message(&session.canonical, &asked);
+        let client = session.client.clone();
+        let decided = tokio::task::spawn_blocking(move || player.decide(&canonical, &client)).await;
         match decided {
             Ok(Ok(Decision::Serve { exchange, turn, action })) => {
                 let all = turns(&exchange.messages);
