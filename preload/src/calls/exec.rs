@@ -68,12 +68,12 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     }
     let entry = t.process().entry();
     if let Some(reason) = target.opaque {
-        record::note(t, note::OPAQUE, reason);
-        entry.state.store(proc_state::OPAQUE, Ordering::Release);
         if t.process().mode == Mode::Network && !offline::go() {
             // What it would reach is not to be known.
             return -i64::from(libc::EACCES);
         }
+        record::note(t, note::OPAQUE, reason);
+        entry.state.store(proc_state::OPAQUE, Ordering::Release);
     }
     if !t.process().fds.hand_over(t.process().index) {
         record::note(t, note::UNSUPPORTED, b"more descriptors than an exec hands over");

@@ -24,9 +24,9 @@ pub const DNS: u16 = 53;
 const CLOSED: u16 = 1;
 /// Bytes of `struct msghdr`, and of `struct mmsghdr`, which begins with one.
 const MSGHDR_BYTES: usize = 56;
-const MMSGHDR_BYTES: u64 = 64;
+pub const MMSGHDR_BYTES: u64 = 64;
 /// Most messages that the kernel sends at once (`UIO_MAXIOV`).
-const MESSAGES_MAX: u32 = 1024;
+pub const MESSAGES_MAX: u32 = 1024;
 /// Bytes of the largest address, `sockaddr_in6`.
 const ADDR_BYTES: usize = 28;
 

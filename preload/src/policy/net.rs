@@ -6,13 +6,10 @@ use log_format::policy::{restricts, rule, verdict};
 use log_format::table::{Memory, Row};
 
 use super::{REFUSED, Text, any_rule, header, paths, restricted};
-use crate::calls::network::{DNS, Inet, is_resolver};
+use crate::calls::network::{DNS, Inet, MESSAGES_MAX, MMSGHDR_BYTES, is_resolver};
 use crate::intercept::option;
 use crate::sys::Guest;
 
-/// Bytes of `struct mmsghdr`; it begins with a `struct msghdr`.
-const MMSGHDR_BYTES: u64 = 64;
-const MESSAGES_MAX: u64 = 1024;
 /// Where `struct sockaddr_un` has its path.
 const PATH_AT: u64 = 2;
 
@@ -37,7 +34,7 @@ pub fn send_to(args: &[u64; 6], arg: u8, why: &mut Text) -> Option<i64> {
 /// sendmsg and sendmmsg; of several messages each must be allowed.
 pub fn send_messages(row: &Row, args: &[u64; 6], why: &mut Text) -> Option<i64> {
     let several = i64::from(row.nr) == libc::SYS_sendmmsg;
-    let count = if several { args[2].min(MESSAGES_MAX) } else { 1 };
+    let count = if several { args[2].min(MESSAGES_MAX.into()) } else { 1 };
     (0..count).find_map(|i| {
         let message = args[1].wrapping_add(i * MMSGHDR_BYTES);
         let (name, len) = (Guest.u64(message)?, Guest.u32(message.wrapping_add(8))?);
