@@ -274,6 +274,26 @@ fn a_cassette_takes_in_new_episodes() {
     }
 }
 
+#[test]
+fn a_cassette_is_recorded_as_the_configuration_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "[[value]]\nid = 'mine'\nvalue = 'correct-horse-battery'\n";
+    std::fs::write(dir.path().join("secrets.toml"), rules).unwrap();
+    let config = "[redact]\nrules = 'secrets.toml'\n[policy]\ndeny_exec = ['cat']\n";
+    std::fs::write(dir.path().join("rr-run.toml"), config).unwrap();
+    let mut command = Command::new(RR_RUN);
+    clean_environment(&mut command);
+    command.current_dir(dir.path()).args(["exec", "--cassette", "chat", "--", "bash", "-c"]);
+    command.arg("echo correct-horse-battery; cat rr-run.toml; echo $?");
+    let output = run(&mut command, b"", Duration::from_secs(60));
+    assert_eq!(output.out(), "correct-horse-battery\n126\n", "{output}");
+    let mut show = Command::new(RR_RUN);
+    clean_environment(&mut show);
+    let shown = run(show.arg("show").arg(dir.path().join("chat")), b"", Duration::from_secs(60));
+    assert!(shown.out().contains("denied by the policy"), "{shown}");
+    assert!(!shown.out().contains("correct-horse-battery"), "{shown}");
+}
+
 /// A request with a key in its text, and a token that has a known form.
 fn with_key(question: &str) -> String {
     ask(question).replace("QUESTION", "'\"$DB_PASSWORD and $(cat token) $TOKEN\"'")
