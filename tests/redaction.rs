@@ -350,11 +350,7 @@ fn tls_is_stored_as_lengths_and_replays() {
             let leaks = found(&recording.session);
             assert!(leaks.is_empty(), "{}", leaks.join("\n"));
             same("replay", &recording.output, &replays(&recording, &[])).unwrap();
-            let list = recording.dir.path().join("list");
-            std::fs::write(&list, key).unwrap();
-            let mut command = Command::new(RR_RUN);
-            command.args(["verify", "--secrets"]).arg(&list).arg(&recording.session);
-            let verified = run(&mut command, b"", Duration::from_secs(60));
+            let verified = verify(&recording.session, key);
             assert_eq!(verified.code, Some(0), "{protocol} {tls} {verified}");
         }
     }
@@ -376,11 +372,7 @@ fn headers_of_http2_are_learnt() {
         assert!(memchr::memmem::find(&bytes, value.as_bytes()).is_none(), "{name}");
     }
     same("replay", &recording.output, &replays(&recording, &[])).unwrap();
-    let list = recording.dir.path().join("list");
-    std::fs::write(&list, value).unwrap();
-    let mut command = Command::new(RR_RUN);
-    command.args(["verify", "--secrets"]).arg(&list).arg(&recording.session);
-    let verified = run(&mut command, b"", Duration::from_secs(60));
+    let verified = verify(&recording.session, value);
     assert_eq!(verified.code, Some(0), "{verified}");
 }
 

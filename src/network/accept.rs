@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use super::dns::{self, Fits, Names};
 use crate::error::{Error, Result};
 use crate::log::map::ArenaMap;
+use crate::report::units;
+use crate::session::manifest::ByteText;
 
 /// A connection of the guest's, accepted for its destination.
 #[derive(Debug)]
@@ -199,12 +201,8 @@ fn program_of(arena: &ArenaMap, key: u64) -> Option<String> {
     let pid = arena.procs_used().iter().find(alive)?.pid.load(Ordering::Acquire);
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0);
-    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
-    let mut text: String = words.join(" ").chars().take(LONGEST + 1).collect();
-    if text.chars().count() > LONGEST {
-        text = text.chars().take(LONGEST).chain("...".chars()).collect();
-    }
-    Some(format!("process {pid}: {text}"))
+    let argv: Vec<_> = words.map(|word| ByteText(word.to_vec())).collect();
+    Some(format!("process {pid}: {}", units::command(&argv, LONGEST)))
 }
 
 /// The entry of the socket whose guest's end has this address: its place, and what it says.

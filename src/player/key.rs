@@ -10,7 +10,6 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::error::Result;
-use crate::redact::Blanks;
 use crate::stream::exchange::header;
 use crate::stream::http::content;
 use crate::stream::{Header, Request};
@@ -113,15 +112,6 @@ impl Canonical {
         })
     }
 
-    /// Has the same text for all secrets: what a key is says nothing about the question.
-    pub(super) fn leave_blank(&mut self, blanks: &Blanks) {
-        blank(&mut self.path, blanks);
-        for (_, value) in self.query.iter_mut().chain(&mut self.headers) {
-            blank(value, blanks);
-        }
-        self.body.leave_blank(blanks);
-    }
-
     /// Its hash, the host left out.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hasher = Hasher::default();
@@ -156,25 +146,7 @@ impl Canonical {
     }
 }
 
-fn blank(text: &mut String, blanks: &Blanks) {
-    if let Cow::Owned(with_blanks) = blanks.text(text) {
-        *text = with_blanks;
-    }
-}
-
 impl Content {
-    pub(super) fn leave_blank(&mut self, blanks: &Blanks) {
-        match self {
-            Content::Empty | Content::Binary { .. } => {}
-            Content::Json(value) => value_blank(value, blanks),
-            Content::Form(fields) => fields.iter_mut().for_each(|(_, v)| blank(v, blanks)),
-            Content::Multipart(parts) => {
-                parts.iter_mut().for_each(|part| part.content.leave_blank(blanks));
-            }
-            Content::Text(text) => blank(text, blanks),
-        }
-    }
-
     /// As JSON, for reports.
     pub fn to_json(&self) -> Value {
         match self {
@@ -209,15 +181,6 @@ impl Content {
             Content::Json(value) => Some(value),
             _ => None,
         }
-    }
-}
-
-fn value_blank(value: &mut Value, blanks: &Blanks) {
-    match value {
-        Value::String(text) => blank(text, blanks),
-        Value::Array(all) => all.iter_mut().for_each(|v| value_blank(v, blanks)),
-        Value::Object(all) => all.values_mut().for_each(|v| value_blank(v, blanks)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -202,13 +202,17 @@ impl Rules {
         Rules { blanks: Arc::new(blanks), ..self }
     }
 
-    /// The canonical form of a request.
+    /// The canonical form of a request, with the same text for all secrets: what a key is says
+    /// nothing about the question.
     ///
     /// # Errors
     /// Its body can't be read.
     pub fn canonical(&self, request: &Request) -> Result<Canonical> {
         let mut canonical = Canonical::new(request, &self.headers)?;
-        canonical.leave_blank(&self.blanks);
+        self.leave_blank(&mut canonical.path);
+        let pairs = canonical.query.iter_mut().chain(&mut canonical.headers);
+        pairs.for_each(|(_, value)| self.leave_blank(value));
+        strings_of(&mut canonical.body, &mut |text| self.leave_blank(text));
         Ok(canonical)
     }
 
@@ -220,8 +224,14 @@ impl Rules {
     /// The canonical form of a message on the WebSocket that `upgrade` opened.
     pub fn message(&self, upgrade: &Canonical, message: &Message) -> Canonical {
         let mut canonical = turns::canonical(upgrade, message);
-        canonical.body.leave_blank(&self.blanks);
+        strings_of(&mut canonical.body, &mut |text| self.leave_blank(text));
         canonical
+    }
+
+    fn leave_blank(&self, text: &mut String) {
+        if let Cow::Owned(with_blanks) = self.blanks.text(text) {
+            *text = with_blanks;
+        }
     }
 
     /// Faults to inject.

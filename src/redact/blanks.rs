@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::forms::Form;
 use super::matcher::{Matcher, Secret, What};
 use super::rules::Rules;
 use super::{Options, Redactor, Work};
@@ -70,9 +69,12 @@ impl Blanks {
                 What::Token { .. } => None,
                 What::Weak { .. } => continue,
             };
-            // Characters at the edges that hold bits of the secret.
-            let start = hit.range.start - usize::from(form.is_some_and(has_before));
-            let end = hit.range.end + usize::from(form.is_some_and(has_behind));
+            // Characters at the edges that hold bits of the secret, where there are some.
+            let (first, last) = (hit.range.start, hit.range.end);
+            let edge = |at: Option<usize>| at.filter(|at| text.is_char_boundary(*at));
+            let before = form.and_then(|form| form.before).and(edge(first.checked_sub(1)));
+            let behind = form.and_then(|form| form.behind).and(edge(Some(last + 1)));
+            let (start, end) = (before.unwrap_or(first).max(done), behind.unwrap_or(last));
             let (Some(before), Some(_)) = (text.get(done..start), text.get(end..)) else {
                 continue;
             };
@@ -86,14 +88,6 @@ impl Blanks {
         out.push_str(text.get(done..).unwrap_or_default());
         Cow::Owned(out)
     }
-}
-
-fn has_before(form: &Form) -> bool {
-    form.before.is_some()
-}
-
-fn has_behind(form: &Form) -> bool {
-    form.behind.is_some()
 }
 
 #[cfg(test)]
@@ -125,6 +119,21 @@ mod tests {
             });
             assert!(both[0].starts_with("it is <secret>, or "), "{}", both[0]);
             assert!(both[0].contains(BLANK) && !both[1].contains("placeh"), "{}", both[1]);
+        }
+    }
+
+    #[test]
+    fn encoded_secrets_are_blank_at_the_ends_of_a_text_and_beside_others() {
+        let value = "correct-horse-staple-9";
+        let blanks = blanks(&[&format!("DB_PASSWORD={value}")], &[]);
+        for skipped in 0..3 {
+            let encoded = STANDARD.encode([&b"xy"[..skipped], value.as_bytes()].concat());
+            // Without the characters that hold bits of the neighbours.
+            let inside = &encoded[(skipped * 8).div_ceil(6)..(skipped + value.len()) * 8 / 6];
+            for text in [inside.to_owned(), format!("é{inside}é"), inside.repeat(2)] {
+                let shown = blanks.text(&text);
+                assert!(shown.contains(BLANK) && !shown.contains(&inside[4..20]), "{shown}");
+            }
         }
     }
 

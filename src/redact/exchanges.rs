@@ -113,6 +113,9 @@ impl Work {
 
     /// Replaces what stands apart of a text; the rest is found where it stands.
     fn replace_apart(&mut self, text: &Assembled, given: bool) {
+        if !text.is_apart(&(0..text.bytes.len())) {
+            return;
+        }
         let hits = self.matcher.look(&text.bytes, true, &self.rules).hits;
         let hits = relevant(hits, &text.bytes, given);
         for hit in hits.iter().filter(|hit| text.is_apart(&hit.range)) {
