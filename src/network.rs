@@ -108,11 +108,10 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     let seed = unhex(&manifest.seed).and_then(|b| <[u8; 32]>::try_from(b).ok());
     let arena_path = scratch.path().join(session::ARENA);
     turn_aslr_off();
-    let bit = |set: bool, bit| if set { bit } else { 0 };
     let setup = setup::Setup {
         mode: Mode::Network,
-        options: bit(replay.live_clock, option::LIVE_CLOCK)
-            | bit(replay.live_entropy || seed.is_none(), option::ENTROPY_OS),
+        options: setup::bit(replay.live_clock, option::LIVE_CLOCK)
+            | setup::bit(replay.live_entropy || seed.is_none(), option::ENTROPY_OS),
         seed: seed.unwrap_or_default(),
         started_ns: setup::now_ns(),
         frozen_ns: 0,

@@ -63,6 +63,8 @@ pub struct Recording {
     pub name: Option<String>,
     /// zstd level, file and session sizes.
     pub limits: Limits,
+    /// A call returns once what it logged is written.
+    pub foreground: bool,
     /// How long to wait for other processes after the root's end.
     pub linger: Duration,
     /// End the guest if a call can't be recorded.
@@ -153,7 +155,9 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     let arena_path = arena_file(&dir)?;
     redactor.stash(&arena_path);
     let kept_dir = store.kept_dir();
-    let options = option_bits(guest) | if recording.strict { option::STRICT } else { 0 };
+    let options = option_bits(guest)
+        | setup::bit(recording.strict, option::STRICT)
+        | setup::bit(recording.foreground, option::FOREGROUND);
     let setup = setup::Setup {
         mode: Mode::Record,
         options,
@@ -291,10 +295,9 @@ pub(crate) fn attend(
 }
 
 fn option_bits(guest: &Guest) -> u32 {
-    let when = |set: bool, bit| if set { bit } else { 0 };
-    when(guest.entropy == Entropy::Os, option::ENTROPY_OS)
-        | when(guest.time == Time::Frozen, option::TIME_FROZEN)
-        | when(guest.trap_tsc, option::TRAP_TSC)
+    setup::bit(guest.entropy == Entropy::Os, option::ENTROPY_OS)
+        | setup::bit(guest.time == Time::Frozen, option::TIME_FROZEN)
+        | setup::bit(guest.trap_tsc, option::TRAP_TSC)
 }
 
 /// Path for a session's arena: in memory if there is room, with a link to it in the session, for

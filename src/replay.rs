@@ -144,12 +144,11 @@ impl<'a> Run<'a> {
         let start = files::start(session, &files_dir, cwd)?;
         let arena_path = scratch.path().join(session::ARENA);
         let options = &manifest.options;
-        let bit = |set: bool, bit| if set { bit } else { 0 };
         let setup = setup::Setup {
             mode: Mode::Replay,
-            options: bit(options.entropy == Entropy::Os, option::ENTROPY_OS)
-                | bit(options.time == Time::Frozen, option::TIME_FROZEN)
-                | bit(options.trap_tsc, option::TRAP_TSC),
+            options: setup::bit(options.entropy == Entropy::Os, option::ENTROPY_OS)
+                | setup::bit(options.time == Time::Frozen, option::TIME_FROZEN)
+                | setup::bit(options.trap_tsc, option::TRAP_TSC),
             seed: seed(session)?,
             started_ns: manifest.started_ns,
             frozen_ns: options.frozen_ns,

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use log_format::arena::{self as layout, SLOT_BYTES, slot_state, stop};
+use log_format::arena::{self as layout, SLOT_BYTES, option, slot_state, stop};
 
 use crate::arena;
 use crate::sys::{copy_checked, sys};
@@ -25,7 +25,9 @@ pub struct Writer {
     /// The slot's `committed`, while the slot has a first record: what the fast way needs.
     committed: *const AtomicU32,
     /// Set when recording stopped for good.
-    pub stopped: bool,
+    stopped: bool,
+    /// Each record is written by the host before its call returns.
+    foreground: bool,
 }
 
 impl Writer {
@@ -40,6 +42,7 @@ impl Writer {
             proc,
             committed: core::ptr::null(),
             stopped: false,
+            foreground: arena::header().options.load(Ordering::Relaxed) & option::FOREGROUND != 0,
         };
         if let Some(slot) = entry.slot.load(Ordering::Acquire).checked_sub(1) {
             writer.slot = slot;
@@ -171,7 +174,45 @@ impl Writer {
     pub fn commit(&mut self) {
         if !self.stopped {
             arena::slot(self.slot).committed.store(self.pos as u32, Ordering::Release);
+            if self.foreground {
+                self.await_drain();
+            }
         }
+    }
+
+    /// Hands the current slot over and waits until the host has written it.
+    #[cold]
+    fn await_drain(&mut self) {
+        let header = arena::header();
+        let slot = arena::slot(self.slot);
+        let ours = (slot.key.load(Ordering::Relaxed), slot.seq.load(Ordering::Relaxed));
+        self.hand_over();
+        loop {
+            let bell = header.host_bell.load(Ordering::Acquire);
+            let now = (slot.key.load(Ordering::Relaxed), slot.seq.load(Ordering::Relaxed));
+            if slot.state.load(Ordering::Acquire) != slot_state::FULL
+                || now != ours
+                || header.stop.load(Ordering::Relaxed) != stop::NO
+            {
+                return;
+            }
+            arena::wait_for_host(bell, WAIT_MS);
+            if !arena::host_lives() {
+                header.stop.store(stop::HOST_GONE, Ordering::Release);
+            }
+        }
+    }
+
+    /// Puts the current slot on the list of those that the host is to write.
+    fn hand_over(&mut self) {
+        self.committed = core::ptr::null();
+        self.base = core::ptr::null_mut();
+        self.pos = SLOT_BYTES;
+        self.present = SLOT_BYTES;
+        arena::proc(self.proc).slot.store(0, Ordering::Release);
+        arena::slot(self.slot).state.store(slot_state::FULL, Ordering::Release);
+        layout::push(&arena::header().full, self.slot, arena::slot);
+        arena::ring();
     }
 
     /// Hands the current slot over and takes a free one.
@@ -180,16 +221,11 @@ impl Writer {
         if self.stopped {
             return false;
         }
-        self.committed = core::ptr::null();
         let entry = arena::proc(self.proc);
         let header = arena::header();
         if !self.base.is_null() {
-            let slot = arena::slot(self.slot);
-            slot.committed.store(SLOT_BYTES as u32, Ordering::Release);
-            entry.slot.store(0, Ordering::Release);
-            slot.state.store(slot_state::FULL, Ordering::Release);
-            layout::push(&header.full, self.slot, arena::slot);
-            arena::ring();
+            arena::slot(self.slot).committed.store(SLOT_BYTES as u32, Ordering::Release);
+            self.hand_over();
         }
         let index = loop {
             let bell = header.host_bell.load(Ordering::Acquire);
@@ -208,8 +244,6 @@ impl Writer {
         };
         let Some(index) = index else {
             self.stopped = true;
-            self.base = core::ptr::null_mut();
-            self.pos = SLOT_BYTES;
             return false;
         };
         let slot = arena::slot(index);

@@ -40,7 +40,7 @@ pub(super) struct Record {
     /// Go on in a new log file at this size
     #[arg(long, value_name = "SIZE", hide = true)]
     rotate: Option<String>,
-    /// Let the program wait while its log is written, to measure what that costs
+    /// Write what each call logs before it returns, to measure what that costs
     #[arg(long, hide = true)]
     foreground: bool,
     /// Seconds to wait for background processes after the program's end [default: 5]
@@ -113,7 +113,7 @@ impl Record {
         recording.name = self.name;
         recording.limits.rotate_bytes =
             self.rotate.as_deref().map_or(Ok(ROTATE_BYTES), size_bytes)?;
-        recording.limits.foreground = self.foreground;
+        recording.foreground = self.foreground;
         recording.telemetry = self.telemetry.into_telemetry();
         record::record(&self.store.store()?, &recording)
     }
@@ -137,7 +137,8 @@ pub(super) fn recording(guest: record::Guest, config: Config) -> Result<Recordin
     Ok(Recording {
         guest,
         name: None,
-        limits: Limits { compress, rotate_bytes, size_bytes_max, foreground: false },
+        limits: Limits { compress, rotate_bytes, size_bytes_max },
+        foreground: false,
         linger,
         strict: defaults.strict.unwrap_or(false),
         tls: defaults.tls.unwrap_or(TlsMode::Auto),

@@ -98,6 +98,11 @@ fn open_std_fds() -> u64 {
     (0..3).filter(|fd| open(*fd)).map(|fd| (fd + 1) << (2 * fd)).sum()
 }
 
+/// One of `log_format::arena::option`'s bits, if it is `set`.
+pub fn bit(set: bool, bit: u32) -> u32 {
+    if set { bit } else { 0 }
+}
+
 /// Wall clock, nanoseconds since the epoch.
 pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)

@@ -37,8 +37,6 @@ pub struct Limits {
     pub rotate_bytes: u64,
     /// Size of all logs at which recording stops, bytes; 0 = no limit.
     pub size_bytes_max: u64,
-    /// Each guest has one slot, and so waits until what it has logged is written.
-    pub foreground: bool,
 }
 
 /// One process's log and what was seen in it.
@@ -167,10 +165,7 @@ impl Drain {
     /// A full disk, before the first guest; later the recording is stopped instead.
     pub fn provide_slots(&mut self) -> Result<()> {
         let guests = self.table.guests().count() as u32;
-        let limit = match self.limits.foreground {
-            true => guests.max(1),
-            false => (SLOTS_SHARED_MAX + 2 * guests).min(SLOT_COUNT as u32),
-        };
+        let limit = (SLOTS_SHARED_MAX + 2 * guests).min(SLOT_COUNT as u32);
         let slots = self.arena.slots().iter().take(self.allocated as usize);
         let mut free =
             slots.filter(|s| s.state.load(Ordering::Acquire) == slot_state::FREE).count() as u32;
@@ -297,7 +292,8 @@ impl Drain {
         let Some(entry) = arena.procs().get(index) else { return };
         let key = entry.key.load(Ordering::Acquire);
         let state = entry.state.load(Ordering::Acquire);
-        if entry.slot.load(Ordering::Acquire) != 0 || state == proc_state::LIVE {
+        let unknown = self.collected.drained.get(&key).is_none_or(|d| !d.exited);
+        if entry.slot.load(Ordering::Acquire) != 0 || state == proc_state::LIVE || unknown {
             self.take_rest(key, index);
             entry.slot.store(0, Ordering::Release);
         }

@@ -19,8 +19,7 @@ use crate::redact::Redactor;
 use crate::session::manifest::{Manifest, Options, Status};
 use crate::session::{self, ARENA, Session};
 
-const LIMITS: Limits =
-    Limits { compress: 1, rotate_bytes: 200_000, size_bytes_max: 0, foreground: false };
+const LIMITS: Limits = Limits { compress: 1, rotate_bytes: 200_000, size_bytes_max: 0 };
 
 /// splitmix64: tests repeat.
 struct Dice(u64);
@@ -372,7 +371,7 @@ fn flipped_bits_give_an_error_or_the_same_events() {
 fn a_session_at_its_size_limit_ends_clearly() {
     let dir = tempfile::tempdir().unwrap();
     let arena = session(dir.path());
-    let limits = Limits { compress: 0, rotate_bytes: 1 << 30, size_bytes_max: 1_000_000, ..LIMITS };
+    let limits = Limits { compress: 0, rotate_bytes: 1 << 30, size_bytes_max: 1_000_000 };
     let mut drain = Drain::new(arena.clone(), dir.path(), limits).unwrap();
     drain.provide_slots().unwrap();
     let shim = Shim::new(arena.clone(), 4000);

@@ -40,7 +40,6 @@ pub(super) fn recover(dir: &Path, manifest: Manifest) -> Result<Manifest> {
         compress: manifest.options.compress,
         rotate_bytes: manifest.options.rotate_bytes.max(1),
         size_bytes_max: 0,
-        foreground: false,
     };
     let path = dir.join(ARENA);
     let mut redactor = Redactor::recover(dir, &manifest)?;

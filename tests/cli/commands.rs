@@ -120,6 +120,16 @@ fn sessions_are_listed_and_removed() {
 }
 
 #[test]
+fn each_call_can_wait_until_it_is_written() {
+    let dir = place();
+    let script = "date +%N & date +%N & wait; echo $RANDOM";
+    let output = works(&rr_run(dir.path(), &["--record", "--foreground", "bash", "-c", script]));
+    let verified = works(&rr_run(dir.path(), &["verify"]));
+    assert!(verified.contains("\nwhole: 3 processes") && !verified.contains("note:"), "{verified}");
+    assert_eq!(works(&rr_run(dir.path(), &["--replay"])), output);
+}
+
+#[test]
 fn one_seed_gives_one_randomness() {
     let dir = place();
     let random = |args: &[&str]| {

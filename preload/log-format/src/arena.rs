@@ -96,6 +96,8 @@ pub mod option {
     pub const STRICT: u32 = 8;
     /// The real clock in [`super::Mode::Network`].
     pub const LIVE_CLOCK: u32 = 16;
+    /// A call returns once the host has written what it logged (`--foreground`).
+    pub const FOREGROUND: u32 = 32;
 }
 
 /// An internet address as it stands in the arena.
