@@ -122,7 +122,7 @@ impl<'a> View<'a> {
             return format!("{} (flags {flags})", text::hex(ret as u64));
         }
         match self.row.map_or(Ret::Int, |row| row.ret) {
-            Ret::Int | Ret::Fd => ret.to_string(),
+            Ret::Int | Ret::Pid | Ret::Fd => ret.to_string(),
             Ret::Addr | Ret::Hex => text::hex(ret as u64),
         }
     }

@@ -1,7 +1,7 @@
 //! Network replay: the program runs live, but for its network, clock and randomness.
 //!
 //! 1. [`run`] starts the guest with the shim in mode `Network`; its randomness has the recorded
-//!    seed, its clocks the recorded readings ([`clocks`]).
+//!    seed, its clocks the recorded readings ([`clocks`]), its processes the recorded ids.
 //! 2. The shim connects the guest's sockets to a listener of [`accept`]'s here, and notes the
 //!    destination; lookups go to [`dns`].
 //! 3. Whoever answers ([`Answers`]) gets each connection with its destination.
@@ -10,6 +10,7 @@ pub mod accept;
 pub mod clocks;
 pub mod dns;
 pub mod known;
+mod pids;
 pub mod programs;
 
 use std::ffi::OsString;
@@ -105,6 +106,9 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     if !replay.live_clock {
         clocks::write(replay.session, &clocks_dir)?;
     }
+    if !replay.live_entropy {
+        pids::write(replay.session, &clocks_dir)?;
+    }
     let seed = unhex(&manifest.seed).and_then(|b| <[u8; 32]>::try_from(b).ok());
     let arena_path = scratch.path().join(session::ARENA);
     turn_aslr_off();
@@ -130,6 +134,9 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     let net = &arena.header().net;
     if !set_text(&net.clocks_dir, clocks_dir.as_os_str().as_encoded_bytes()) {
         return Err(Error::Usage(format!("the path {} is too long", clocks_dir.display())));
+    }
+    if !replay.live_entropy {
+        pids::stand_for_the_parent(replay.session, &net.pids)?;
     }
     let offset = |recorded: u64, now: u64| recorded.wrapping_sub(now);
     net.wall_offset_ns.store(offset(manifest.started_ns, setup::now_ns()), Ordering::Relaxed);

@@ -228,7 +228,7 @@ fn help_names_every_exit_code_of_the_readme() {
 }
 
 /// Files of the source that write files, and why no secret gets into a session by them.
-const WRITERS: [(&str, &str); 28] = [
+const WRITERS: [(&str, &str); 29] = [
     ("cli/audit.rs", "a report that the user names"),
     ("cli/export.rs", "read from redacted logs, to a file that the user names"),
     ("cli/mismatches.rs", "rules, made of a redacted report"),
@@ -240,6 +240,7 @@ const WRITERS: [(&str, &str); 28] = [
     ("log/map.rs", "the arena, which is gone when recording ends"),
     ("log/writer.rs", "logs: takes only what a redactor has made"),
     ("network/clocks.rs", "readings of clocks"),
+    ("network/pids.rs", "process ids, in a scratch directory"),
     ("player/layer.rs", "passes its text through a redactor"),
     ("player/report.rs", "passes its text through a redactor"),
     ("redact/finish.rs", "the redactor's own"),

@@ -8,6 +8,7 @@ pub mod mapped;
 pub mod memory;
 pub mod network;
 mod offline;
+pub mod pids;
 pub mod process;
 pub mod state;
 pub mod sysv;
@@ -59,7 +60,9 @@ pub fn own(t: &mut Thread, row: &'static Row, args: &[u64; 6]) -> Outcome {
 }
 
 /// Network replay: a call that is answered otherwise than by the kernel, or with other arguments.
-pub fn instead(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
+pub fn instead(t: &mut Thread, row: &Row, args: &mut [u64; 6]) -> Option<i64> {
+    let nr = row.nr.into();
+    pids::before(t, row, args);
     network::call(t, nr, args).or_else(|| clocks::call(t, nr, args))
 }
 

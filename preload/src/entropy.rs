@@ -9,6 +9,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use crate::arena;
 use crate::process::Process;
 use crate::sys::Guest;
+use crate::text::Text;
 
 /// A thread's stream of random bytes.
 pub type Rng = Option<ChaCha20Rng>;
@@ -38,6 +39,31 @@ pub fn fill(rng: &mut Rng, into: &mut [u8]) {
     if let Some(rng) = rng {
         rng.fill_bytes(into);
     }
+}
+
+/// Writes the first `len` bytes of the image's next random UUID (RFC 9562, version 4) and a newline
+/// to the guest's memory.
+pub fn write_uuid(p: &mut Process, addr: u64, len: u64) {
+    // Streams that no thread has.
+    const FIRST: u32 = 1 << 31;
+    let mut rng = stream(p, FIRST + p.uuids);
+    p.uuids += 1;
+    let mut random = [0u8; 16];
+    fill(&mut rng, &mut random);
+    random[6] = random[6] & 0x0f | 0x40;
+    random[8] = random[8] & 0x3f | 0x80;
+    let mut text = Text::<37>::default();
+    for (i, byte) in random.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            text.push(b"-");
+        }
+        for digit in [byte >> 4, byte & 15] {
+            text.push(&[b"0123456789abcdef"[usize::from(digit)]]);
+        }
+    }
+    text.push(b"\n");
+    let given = text.get().get(..len as usize).unwrap_or(text.get());
+    crate::sys::write_guest(addr, given);
 }
 
 /// What a call gets that the seed answers, in both modes: getrandom, and reads of random devices.

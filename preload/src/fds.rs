@@ -1,4 +1,5 @@
-//! Which file descriptors are the session's stdin, stdout or stderr, a random device, or a file.
+//! Which file descriptors are the session's stdin, stdout or stderr, a source of randomness, or a
+//! file.
 //!
 //! Kept while recording only; the log says it to the replay. A fork copies it with the memory, an
 //! exec hands it over in the arena.
@@ -31,6 +32,8 @@ pub enum What {
     File = 5,
     /// The memory of a process: `/proc/<pid>/mem`.
     Memory = 6,
+    /// /proc/sys/kernel/random/uuid.
+    Uuid = 7,
 }
 
 impl What {
@@ -42,6 +45,7 @@ impl What {
             4 => What::Random,
             5 => What::File,
             6 => What::Memory,
+            7 => What::Uuid,
             _ => What::Other,
         }
     }
@@ -148,7 +152,12 @@ impl Fds {
             match what {
                 What::Other | What::File => continue,
                 What::Stdin | What::Stdout | What::Stderr if fd < STD_FDS => continue,
-                What::Stdin | What::Stdout | What::Stderr | What::Random | What::Memory => {}
+                What::Stdin
+                | What::Stdout
+                | What::Stderr
+                | What::Random
+                | What::Memory
+                | What::Uuid => {}
             }
             let word = handed::word(index, what as u8, fd);
             let found = free.any(|slot| {

@@ -45,6 +45,7 @@ mod spin;
 mod start;
 mod symbols;
 mod sys;
+mod text;
 mod thread;
 mod token;
 mod trap;

@@ -76,52 +76,8 @@ fn deny(t: &mut Thread, why: &Text) {
     arena::ring();
 }
 
-/// What a note says, put together without allocation; what does not fit is left out.
-pub struct Text {
-    bytes: [u8; TEXT_BYTES],
-    len: usize,
-}
-
-impl Default for Text {
-    fn default() -> Text {
-        Text { bytes: [0; TEXT_BYTES], len: 0 }
-    }
-}
-
-impl Text {
-    /// Replaces the text.
-    fn set(&mut self, parts: &[&[u8]]) {
-        self.len = 0;
-        parts.iter().for_each(|part| self.push(part));
-    }
-
-    fn push(&mut self, part: &[u8]) {
-        let room = self.bytes.get_mut(self.len..).unwrap_or(&mut []);
-        let len = part.len().min(room.len());
-        for (to, from) in room.iter_mut().zip(part) {
-            *to = *from;
-        }
-        self.len += len;
-    }
-
-    fn number(&mut self, number: u16) {
-        let mut digits = [0u8; 5];
-        let (mut left, mut at) = (number, digits.len());
-        while let Some(to) = at.checked_sub(1).and_then(|i| digits.get_mut(i)) {
-            at -= 1;
-            *to = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        self.push(digits.get(at..).unwrap_or(&[]));
-    }
-
-    fn get(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(&[])
-    }
-}
+/// What a note says.
+type Text = crate::text::Text<TEXT_BYTES>;
 
 /// Longest rule.
 const RULE_BYTES: usize = 1100;

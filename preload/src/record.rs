@@ -46,7 +46,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     clamp(nr, &mut real);
     intercept::stand_in(nr, args, &mut real);
     let network = p.mode == Mode::Network;
-    if network && let Some(ret) = calls::instead(t, nr, &mut real) {
+    if network && let Some(ret) = calls::instead(t, row, &mut real) {
         return ret;
     }
     let mut output = output::Write::find(t, nr, args);
@@ -60,6 +60,9 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         if gives_up { output.wait_turn(p) } else { output.take_number(p) }
     }
     let ret = trap::interruptible(t, nr, &real);
+    if ret > 0 && reads_uuid(t, nr, args) {
+        entropy::write_uuid(p, args[1], ret as u64);
+    }
     if gives_up {
         token::take(t);
         if let Some(output) = &mut output {
@@ -89,6 +92,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     policy::after(nr, args, ret);
     if network {
         calls::network::after(t, nr, args, ret);
+        return calls::pids::after(t, row, args, ret);
     }
     ret
 }
@@ -144,6 +148,15 @@ fn is_seeded_read(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
         libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2
     );
     reads && is_seeded(t, args[0])
+}
+
+/// Whether a call reads a UUID that the seed makes. What it gets is logged: unlike random bytes,
+/// it comes through the kernel, which counts how far it was read.
+fn reads_uuid(t: &Thread, nr: u64, args: &[u64; 6]) -> bool {
+    let p = t.process();
+    matches!(nr as i64, libc::SYS_read | libc::SYS_pread64)
+        && p.fds.get(args[0]) == What::Uuid
+        && !p.option(log_format::arena::option::ENTROPY_OS)
 }
 
 /// Whether a call's record says when it completed.

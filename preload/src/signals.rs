@@ -429,6 +429,7 @@ fn push_frame(
     state: State,
 ) -> bool {
     const RED_ZONE: u64 = 128;
+    let info = &crate::calls::pids::in_siginfo(t, *info);
     let action = action(t, sig);
     let mut sp = t.regs.rsp - RED_ZONE;
     let onstack = action.flags & libc::SA_ONSTACK as u64 != 0;

@@ -187,6 +187,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             attached: [(0, 0); calls::sysv::ATTACHED_MAX],
             name_server: calls::network::Inet::NONE,
             clocks: calls::clocks::Recorded::NONE,
+            uuids: 0,
             actions: [SigAction::default(); 65],
             ordinals: Ordinals::FIRST,
         });
@@ -237,6 +238,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
         }
     }
     calls::clocks::open(t.process());
+    calls::pids::open(t);
     if entry.holds_shared.swap(0, Ordering::AcqRel) != 0 {
         // The image before the exec held the shared token; this one shares nothing yet.
         t.process().has_shared = true;

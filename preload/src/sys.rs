@@ -177,6 +177,26 @@ pub fn write_guest_u32(addr: u64, value: u32) -> bool {
     write_guest(addr, &value.to_le_bytes())
 }
 
+/// Maps a file of the host's, whose NUL-terminated path is given, read-only at an address of the
+/// shim's own; its length, if it has bytes and at most `max`.
+pub fn map_file(path: &[u8], at: u64, max: u64) -> Option<usize> {
+    // SAFETY: a NUL-terminated path; the mapping replaces at most an older one of this function's.
+    unsafe {
+        let fd = sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return None;
+        }
+        let len = sys!(libc::SYS_lseek, fd, 0, libc::SEEK_END);
+        let mut mapped = 0;
+        if len > 0 && (len as u64) < max {
+            let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
+            mapped = sys!(libc::SYS_mmap, at, len, libc::PROT_READ, flags, fd, 0) as u64;
+        }
+        sys!(libc::SYS_close, fd);
+        (mapped == at).then_some(len as usize)
+    }
+}
+
 /// Waits while `*word == value`, at most `timeout_ms`; returns the kernel's result.
 ///
 /// `shared`: the word lies in a mapping that other processes wait on too.

@@ -9,6 +9,7 @@ use log_format::table::BufAt;
 use crate::entropy::Rng;
 use crate::process::Process;
 use crate::sys::sys;
+use crate::text::Text;
 
 /// Start of the shim's own memory: behind the arena, at the same place in both modes.
 pub const REGION: u64 = log_format::arena::BASE + 0x8000_0000;
@@ -27,6 +28,8 @@ const ALTSTACK_AT: u64 = 112 * 1024;
 const ALTSTACK_BYTES: u64 = 48 * 1024;
 /// Memory for building the arguments of an exec.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
+/// Longest path in /proc whose ids are replaced, with its NUL.
+pub const PROC_PATH_BYTES: usize = 320;
 /// Most buffers of one call that can be logged.
 pub const BUFS_MAX: usize = 1040;
 /// Bytes reserved for the extended processor state.
@@ -123,6 +126,9 @@ pub struct Thread {
     pub held_info: [[u8; 128]; 3],
     /// Id + 1 of the timer that looks after a queued signal; 0: none.
     pub timer: i32,
+    /// An id and a path that stand in for the guest's.
+    pub pid_arg: i32,
+    pub proc_path: Text<PROC_PATH_BYTES>,
     /// A deadline that stands in for the guest's.
     pub deadline: [u64; 4],
     /// A kick of the watchdog interrupted a call.

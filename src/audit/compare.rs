@@ -197,14 +197,12 @@ fn call(a: &Call, b: &Call, kind: Kind, fds: &Fds) -> Option<Difference> {
 
 /// Where what a call gives comes from.
 fn given_by(call: &Call, class: Option<Class>, fds: &Fds) -> Source {
-    let name = table::row(call.nr.into()).map_or("", |row| row.name);
-    match name {
+    let row = table::row(call.nr.into());
+    match row.map_or("", |row| row.name) {
         "clock_gettime" | "gettimeofday" | "time" | "times" | "clock_nanosleep" | "nanosleep"
         | "getitimer" | "timerfd_gettime" | "timer_gettime" | "clock_getres" | "adjtimex"
         | "clock_adjtime" | "setitimer" | "alarm" => Source::Clock,
         "getrandom" => Source::Random,
-        "getpid" | "gettid" | "getppid" | "getpgrp" | "getpgid" | "getsid" | "setsid" | "fork"
-        | "vfork" | "clone" | "clone3" | "set_tid_address" => Source::Pid,
         "recvfrom" | "recvmsg" | "recvmmsg" | "connect" | "accept" | "accept4" | "getpeername"
         | "getsockname" | "getsockopt" | "sendto" | "sendmsg" | "sendmmsg" | "bind" => {
             Source::Network
@@ -227,6 +225,7 @@ fn given_by(call: &Call, class: Option<Class>, fds: &Fds) -> Source {
             Some(Target::File(_)) => Source::File,
             Some(Target::Stream) | None => Source::Stream,
         },
+        _ if row.is_some_and(|row| row.gives_pid(&call.args)) => Source::Pid,
         _ if class == Some(Class::Local) => Source::Address,
         _ => Source::Other,
     }

@@ -7,39 +7,18 @@
 use std::collections::HashMap;
 
 use log_format::record::{CALL_BYTES, Dir, HEADER_BYTES, Kind, Record, extra};
+use log_format::table::{self, siginfo_pid};
 
 use crate::session::Manifest;
 
 /// Bit that tells a pid by first mention from one by key.
 const MENTIONED: u32 = 0x8000_0000;
-/// Offset of si_code in siginfo.
-const SI_CODE: usize = 8;
-/// Offset of si_pid in siginfo.
-const SI_PID: usize = 16;
 /// Offset of si_utime and si_stime in siginfo of SIGCHLD: the clock's, 16 bytes.
 const SI_TIMES: usize = 32;
 const SIGCHLD: u32 = 17;
 
-/// Numbers of calls whose result is a pid.
-const GIVES_PID: [u16; 13] = [39, 56, 57, 58, 61, 110, 111, 112, 121, 124, 186, 218, 435];
 const CLONE: u16 = 56;
 const CLONE3: u16 = 435;
-const WAITID: u16 = 247;
-const IOCTL: u16 = 16;
-/// ioctls that pass a process group.
-const PGRP_IOCTLS: [u64; 3] = [0x540f, 0x5410, 0x5429];
-
-/// Which arguments of a call are pids, as a bit mask.
-fn pid_args(nr: u16) -> u8 {
-    match nr {
-        // kill, wait4, getpgid, getsid, sched_*, tkill, prlimit64, pidfd_open, rt_sigqueueinfo
-        62 | 61 | 121 | 124 | 142 | 143 | 144 | 145 | 203 | 204 | 200 | 302 | 434 | 129 => 1,
-        // tgkill, setpgid, rt_tgsigqueueinfo
-        234 | 109 | 297 => 0b11,
-        WAITID => 0b10,
-        _ => 0,
-    }
-}
 
 /// Pids of one session, as one of its processes sees them.
 #[derive(Clone, Debug)]
@@ -79,8 +58,7 @@ impl Pids {
             Kind::Call | Kind::Yield | Kind::Start => self.call(record, bytes, out),
             Kind::Signal => {
                 let info = HEADER_BYTES + 8;
-                let signo = record.signal().map_or(0, |(signo, _)| signo);
-                self.siginfo(signo, info, out);
+                self.siginfo(info, out);
             }
             _ => {}
         }
@@ -101,34 +79,30 @@ impl Pids {
             return;
         }
         let args_at = HEADER_BYTES + CALL_BYTES;
-        let mask = pid_args(call.nr);
-        for i in (0..usize::from(call.nargs)).filter(|i| mask & 1 << i != 0) {
+        let Some(row) = table::row(call.nr.into()) else { return };
+        for i in (0..usize::from(call.nargs)).filter(|i| row.is_pid(*i, &call.args)) {
             self.replace(out, args_at + i * 8);
         }
-        if record.header.kind == Kind::Call && call.ret > 0 && GIVES_PID.contains(&call.nr) {
+        if record.header.kind == Kind::Call && call.ret > 0 && row.gives_pid(&call.args) {
             self.replace(out, HEADER_BYTES + 8);
         }
-        for buf in call.bufs().flatten().filter(|b| b.dir == Dir::Out) {
-            match call.nr {
-                CLONE | CLONE3 if buf.bytes.len() == 4 => self.replace(out, at(buf.bytes)),
-                WAITID if buf.bytes.len() == 128 => self.siginfo(SIGCHLD, at(buf.bytes), out),
-                IOCTL if PGRP_IOCTLS.contains(&(call.args[1] & 0xffff_ffff)) => {
-                    self.replace(out, at(buf.bytes));
-                }
-                _ => {}
+        for buf in call.bufs().flatten().filter(|b| matches!(b.dir, Dir::In | Dir::Out)) {
+            let tid_of_child = matches!(call.nr, CLONE | CLONE3) && buf.bytes.len() == 4;
+            if tid_of_child || row.holds_pid(buf.arg.into(), &call.args) {
+                self.replace(out, at(buf.bytes));
+            } else if row.holds_siginfo(buf.arg.into(), &call.args) {
+                self.siginfo(at(buf.bytes), out);
             }
         }
     }
 
     /// Replaces the sender in a siginfo that has one, and drops the times of a child.
-    fn siginfo(&mut self, signo: u32, at: usize, out: &mut [u8]) {
-        let Some(code) = out.get(at + SI_CODE..at + SI_CODE + 4) else { return };
-        let code = i32::from_le_bytes([code[0], code[1], code[2], code[3]]);
-        // SI_USER, SI_QUEUE, SI_TKILL, or CLD_* of a child.
-        if matches!(code, 0 | -1 | -6) || signo == SIGCHLD {
-            self.replace(out, at + SI_PID);
-        }
-        if signo == SIGCHLD && code > 0 {
+    fn siginfo(&mut self, at: usize, out: &mut [u8]) {
+        let Some(info) = out.get(at..) else { return };
+        let Some(pid) = siginfo_pid(info) else { return };
+        let of_child = info.first_chunk() == Some(&SIGCHLD.to_le_bytes());
+        self.replace(out, at + pid);
+        if of_child {
             out.iter_mut().skip(at + SI_TIMES).take(16).for_each(|b| *b = 0);
         }
     }

@@ -55,7 +55,7 @@ pub(super) struct LiveArgs {
     /// In a network replay: real time, rather than the recorded one
     #[arg(long)]
     live_clock: bool,
-    /// In a network replay: real randomness, rather than the recorded one
+    /// In a network replay: real randomness and process ids, rather than the recorded ones
     #[arg(long)]
     live_entropy: bool,
     /// In a network replay: let connections to this host pass, a database for example; with or

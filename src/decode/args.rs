@@ -71,7 +71,7 @@ impl View<'_> {
 fn scalar(ty: Ty, value: u64) -> Option<String> {
     let low = value as u32;
     Some(match ty {
-        Ty::Int | Ty::Fd => (low as i32).to_string(),
+        Ty::Int | Ty::Pid | Ty::Fd => (low as i32).to_string(),
         Ty::Uint if low == u32::MAX => "-1".into(),
         Ty::Uint => low.to_string(),
         Ty::Long => (value as i64).to_string(),

@@ -110,7 +110,9 @@ fn fields(call: &Call, ret: Option<i64>, start: bool, put: &mut impl FnMut(&str,
 fn arg(view: &View, i: usize, name: &'static str, ty: Ty) -> Value {
     let raw = view.args.get(i).copied().unwrap_or(0);
     let value: Value = match ty {
-        Ty::Int | Ty::Fd | Ty::DirFd | Ty::Signal | Ty::Clock => (raw as u32 as i32).into(),
+        Ty::Int | Ty::Pid | Ty::Fd | Ty::DirFd | Ty::Signal | Ty::Clock => {
+            (raw as u32 as i32).into()
+        }
         Ty::Uint | Ty::Mode | Ty::Flags(_) => (raw as u32).into(),
         Ty::Long => (raw as i64).into(),
         Ty::Ulong => raw.into(),
@@ -122,6 +124,7 @@ fn arg(view: &View, i: usize, name: &'static str, ty: Ty) -> Value {
 fn type_name(ty: Ty) -> &'static str {
     match ty {
         Ty::Int | Ty::Long => "int",
+        Ty::Pid => "pid",
         Ty::Uint | Ty::Ulong => "uint",
         Ty::Hex => "mask",
         Ty::Fd | Ty::DirFd => "fd",

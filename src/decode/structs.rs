@@ -19,7 +19,7 @@ fn known(shape: Shape, bytes: &[u8], options: &Options) -> Option<String> {
     Some(match shape {
         Shape::Bytes => text::quoted(bytes, max),
         Shape::Text => text::quoted(without_nul(bytes), usize::MAX),
-        Shape::I32 => {
+        Shape::I32 | Shape::PidWord => {
             let words = (0..bytes.len() / 4).filter_map(|i| i32_at(bytes, i * 4));
             text::list(words.map(|word| word.to_string()), items)
         }

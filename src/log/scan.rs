@@ -103,6 +103,8 @@ impl SeenFile {
 pub struct Start {
     /// Recorded pid.
     pub pid: i32,
+    /// The parent's recorded pid.
+    pub ppid: i32,
     /// Parent's key.
     pub parent_key: u64,
     /// Which child of the parent.
@@ -378,12 +380,14 @@ pub fn start_of(record: &Record<'_>) -> Option<Start> {
     start(record.call().ok()?.buf(extra::START, Dir::Extra)?.bytes)
 }
 
-/// Reads what matters of a `StartInfo`: parent key at 8, pid at 16, ordinal at 28.
+/// Reads what matters of a `StartInfo`: parent key at 8, pid at 16, parent's at 20, ordinal
+/// at 28.
 fn start(bytes: &[u8]) -> Option<Start> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     Some(Start {
         parent_key: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
         pid: u32_at(16)? as i32,
+        ppid: u32_at(20)? as i32,
         ordinal: u32_at(28)?,
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Case, RR_RUN, Recording, c_program, run};
+use crate::harness::{Case, ROOT, RR_RUN, Recording, c_program, run};
 
 /// Records `script` in bash, and replays its network; the recording, stdout and stderr.
 fn replay(script: &str, names: &[&str]) -> (Recording, String, String) {
@@ -77,4 +77,30 @@ fn a_clock_does_not_fall_behind_one_that_runs_on() {
         (recording.output.out(), shown.as_str()),
         ("same, onwards\n".into(), "later, onwards\n")
     );
+}
+
+/// And so what is printed of them is the same; calls with them reach the processes that are meant.
+#[test]
+fn processes_have_their_recorded_ids() {
+    let pids = format!("{ROOT}/tests/programs/pids.py");
+    let jobs = "echo $$ $PPID; sleep 30 & p=$!; echo $p; kill $p; wait $p; echo $?; \
+                (echo $BASHPID); sh -c 'echo $$ $PPID'; cat /proc/$$/comm; \
+                set -m; sleep 30 & kill %1; wait %1; echo $?; jobs -p; \
+                trap 'echo told' USR1; (kill -USR1 $$); echo; timeout 3 true; echo $?; \
+                node -e 'const child = require(\"child_process\").spawn(\"sleep\", [\"30\"], \
+                {detached: true}); console.log(process.pid, process.ppid, child.pid); \
+                process.kill(-child.pid); child.on(\"exit\", (_, s) => console.log(s))'";
+    let script = format!("python3 {pids}; {jobs}");
+    let recording = Case::bash(&script).record().unwrap();
+    let shown = recording.output.out();
+    for line in ["['usr1', 'usr1', 'usr1']", "True True", "ended -15", "name cat", "SIGTERM"] {
+        assert!(shown.contains(line), "{line} is missing in {shown}");
+    }
+    // Others have the numbers meanwhile, or near ones.
+    for _ in 0..3 {
+        let output = super::replay(&recording, &["--allow-unused"]);
+        assert_eq!((output.code, output.out()), (Some(0), shown.clone()), "{output}");
+    }
+    let live = super::replay(&recording, &["--allow-unused", "--live-entropy"]);
+    assert_ne!(live.out(), shown);
 }

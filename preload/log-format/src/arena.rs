@@ -16,6 +16,7 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use crate::pids::Pids;
 use crate::policy::PolicyHeader;
 use crate::tellings::Tellings;
 
@@ -32,7 +33,7 @@ pub const SLOT_BYTES: usize = 256 * 1024;
 /// Bytes of the ring that carries stdout and stderr of a replay to the host.
 pub const OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes reserved for [`ArenaHeader`].
-pub const HEADER_BYTES: usize = 112 * 1024;
+pub const HEADER_BYTES: usize = 144 * 1024;
 /// Offset of the process entries.
 pub const PROCS_AT: usize = HEADER_BYTES;
 /// Offset of the slot headers.
@@ -195,7 +196,9 @@ pub struct NetHeader {
     pub programs: Tellings,
     /// Loopback destinations that the player serves; others on loopback are live.
     pub served: [Address; SERVED_MAX],
-    /// NUL-terminated directory of recorded clock readings.
+    /// Recorded pids and the live ones that stand for them.
+    pub pids: Pids,
+    /// NUL-terminated directory of recorded clock readings and pids.
     pub clocks_dir: [AtomicU8; 1024],
 }
 

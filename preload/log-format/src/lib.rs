@@ -31,6 +31,7 @@ pub mod arena;
 pub mod clocks;
 pub mod code;
 pub mod handover;
+pub mod pids;
 pub mod policy;
 pub mod privileges;
 pub mod record;

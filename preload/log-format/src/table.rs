@@ -8,6 +8,7 @@ mod buffers;
 mod effect;
 mod flags;
 mod ioctl;
+mod pids;
 mod rows;
 mod types;
 
@@ -15,6 +16,7 @@ pub use buffers::{BufAt, Memory, buffers};
 pub use effect::{Act, Effect, OpenFlags, open, opens_for_writing};
 pub use flags::{FlagName, FlagSet, errno_name};
 pub use ioctl::{IOCTLS, IoctlRow, ioctl};
+pub use pids::siginfo_pid;
 pub use rows::ROWS;
 pub use types::{By, Len, Shape, Ty};
 
@@ -64,6 +66,8 @@ pub struct Arg {
 pub enum Ret {
     /// A signed number.
     Int,
+    /// Id of a process, thread or process group.
+    Pid,
     /// A file descriptor.
     Fd,
     /// An address.

@@ -4,7 +4,7 @@
 //!
 //! Deadlines that the guest computes from such readings are brought back to the real clock before
 //! the kernel sees them.
-#![allow(unsafe_code, reason = "maps a file of the host's; reads the real clock")]
+#![allow(unsafe_code, reason = "reads a file of the host's that is mapped")]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +15,7 @@ use log_format::table::Memory;
 
 use crate::arena;
 use crate::process::Process;
-use crate::sys::{Guest, sys, write_guest};
+use crate::sys::{Guest, map_file, write_guest};
 use crate::thread::Thread;
 
 const NS: u64 = 1_000_000_000;
@@ -82,22 +82,7 @@ pub fn open(p: &mut Process) {
     let Some((slash, file)) = rest.split_first_mut() else { return };
     *slash = b'/';
     file.copy_from_slice(&name);
-    // SAFETY: a NUL-terminated path; the mapping replaces at most an older one of this function's.
-    unsafe {
-        let fd = sys!(libc::SYS_open, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return;
-        }
-        let len = sys!(libc::SYS_lseek, fd, 0, libc::SEEK_END);
-        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
-        if len > 0 && (len as u64) < FILE_BYTES_MAX {
-            let at = sys!(libc::SYS_mmap, AT, len, libc::PROT_READ, flags, fd, 0);
-            if at as u64 == AT {
-                p.clocks.len = len as usize;
-            }
-        }
-        sys!(libc::SYS_close, fd);
-    }
+    p.clocks.len = map_file(&path, AT, FILE_BYTES_MAX).unwrap_or(0);
 }
 
 /// 0 for clocks that count from the epoch, 1 for those that count from the machine's start.

@@ -40,6 +40,8 @@ pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
                 What::Random
             } else if vm::process_of(path, new).is_some() {
                 What::Memory
+            } else if is(path, UUID) {
+                What::Uuid
             } else {
                 What::File
             };
@@ -91,8 +93,10 @@ fn standard(path: u64) -> Option<u64> {
     }
 }
 
+const UUID: &[u8] = b"/proc/sys/kernel/random/uuid\0";
+
 fn is(path: u64, want: &[u8]) -> bool {
-    let mut name = [0u8; 16];
+    let mut name = [0u8; UUID.len()];
     let Some(part) = name.get_mut(..want.len()) else { return false };
     Guest.read(path, part) && part == want
 }

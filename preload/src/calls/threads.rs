@@ -98,7 +98,8 @@ pub fn create(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         record::log(t, Kind::Call, 0, row, args, ret, &[]);
         return ret;
     }
-    make(t, row, args, &wanted, None)
+    let ret = make(t, row, args, &wanted, None);
+    super::pids::after_clone(t.process(), ret)
 }
 
 /// Replay: creates what was recorded. Processes and threads that had ended by then may still be
@@ -226,7 +227,8 @@ fn make_thread(
         thread::free_block(child as u64, false);
     } else {
         thread::free_block(child as u64, true);
-        let tid = recorded.unwrap_or(ret) as u32;
+        let live = || super::pids::of_thread(p, ret as i32);
+        let tid = recorded.map_or_else(live, |tid| tid as i32) as u32;
         if !replays {
             // SAFETY: the child waits for the token, which this thread holds.
             unsafe { (*child).tid = tid as i32 };
@@ -439,8 +441,10 @@ fn created(
         }
         entry.held.store(0, Ordering::Release);
         t.process().entry().children.fetch_add(1, Ordering::Relaxed);
+        let live = || super::pids::of_process(t.process(), key, ret as i32);
+        let shown = recorded.map_or_else(live, |pid| pid as i32);
         if wanted.flags & PARENT_SETTID != 0 {
-            write_guest_u32(wanted.parent_tid, recorded.unwrap_or(ret) as u32);
+            write_guest_u32(wanted.parent_tid, shown as u32);
         }
     }
     if recorded.is_some() || !t.process().logging {
@@ -505,6 +509,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     p.writer = Writer::new(p.index);
     p.cursor = Cursor::new(p.index);
     t.rng = entropy::stream(p, 0);
+    p.uuids = 0;
     let entry = p.entry();
     arena::adopt(entry);
     start::enter_pid(entry, pid as i32);
@@ -517,6 +522,7 @@ pub extern "C" fn rr_child(t: &mut Thread) {
         // The parent's readings are mapped in the memory that they share.
         p.clocks = super::clocks::Recorded::NONE;
     }
+    super::pids::begin(t);
     if kind == starting::FORK && t.clear_tid != 0 {
         // glibc asks for CLONE_CHILD_SETTID and CLEARTID of the same word.
         write_guest_u32(t.clear_tid, t.tid as u32);

@@ -96,7 +96,7 @@ fn show(to: &Inet, why: &mut Text) {
         why.push(b"]");
     }
     why.push(b":");
-    why.number(to.port);
+    why.number(to.port.into());
 }
 
 /// True while names are among the rules and their addresses have room.

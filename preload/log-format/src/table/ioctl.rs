@@ -40,6 +40,8 @@ const fn set(bytes: u32, shape: Shape) -> Ty {
 
 const INT_OUT: Ty = get(4, I32);
 const INT_IN: Ty = set(4, I32);
+const PID_OUT: Ty = get(4, PidWord);
+const PID_IN: Ty = set(4, PidWord);
 /// The kernel's `struct termios`: c_line and 19 control characters behind four words.
 const TERMIOS_BYTES: u32 = 36;
 const TERMIOS_IN: Ty = InLoose(Fixed(TERMIOS_BYTES), Termios);
@@ -69,8 +71,8 @@ pub const IOCTLS: &[(u32, &str, Ty)] = &[
     (0x540c, "TIOCEXCL", Unused),
     (0x540d, "TIOCNXCL", Unused),
     (0x540e, "TIOCSCTTY", Int),
-    (0x540f, "TIOCGPGRP", INT_OUT),
-    (0x5410, "TIOCSPGRP", INT_IN),
+    (0x540f, "TIOCGPGRP", PID_OUT),
+    (0x5410, "TIOCSPGRP", PID_IN),
     (0x5411, "TIOCOUTQ", INT_OUT),
     (0x5412, "TIOCSTI", set(1, Bytes)),
     (0x5413, "TIOCGWINSZ", get(8, Winsize)),
@@ -94,7 +96,7 @@ pub const IOCTLS: &[(u32, &str, Ty)] = &[
     (0x5425, "TCSBRKP", Int),
     (0x5427, "TIOCSBRK", Unused),
     (0x5428, "TIOCCBRK", Unused),
-    (0x5429, "TIOCGSID", INT_OUT),
+    (0x5429, "TIOCGSID", PID_OUT),
     (0x802c_542a, "TCGETS2", get(TERMIOS2_BYTES, Termios)),
     (0x402c_542b, "TCSETS2", TERMIOS2_IN),
     (0x402c_542c, "TCSETSW2", TERMIOS2_IN),
@@ -119,9 +121,9 @@ pub const IOCTLS: &[(u32, &str, Ty)] = &[
     (0x5460, "FIOQSIZE", get(8, U64)),
     // Sockets and interfaces.
     (0x8901, "FIOSETOWN", INT_IN),
-    (0x8902, "SIOCSPGRP", INT_IN),
+    (0x8902, "SIOCSPGRP", PID_IN),
     (0x8903, "FIOGETOWN", INT_OUT),
-    (0x8904, "SIOCGPGRP", INT_OUT),
+    (0x8904, "SIOCGPGRP", PID_OUT),
     (0x8905, "SIOCATMARK", INT_OUT),
     (0x8906, "SIOCGSTAMP", get(16, Timeval)),
     (0x8907, "SIOCGSTAMPNS", get(16, Timespec)),

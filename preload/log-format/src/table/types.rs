@@ -11,6 +11,8 @@ pub enum Ty {
     Int,
     /// 32-bit unsigned number; all ones (as in "no change of owner") is shown as -1.
     Uint,
+    /// Id of a process, thread or, negative for some, of a process group.
+    Pid,
     /// 64-bit signed number.
     Long,
     /// 64-bit unsigned number.
@@ -129,6 +131,8 @@ pub enum Shape {
     Text,
     /// Array of i32.
     I32,
+    /// Id of a process or process group, i32.
+    PidWord,
     /// Array of u64, shown in hex.
     U64,
     /// Array of i64.
@@ -216,6 +220,7 @@ impl Ty {
     pub const fn compared_bits(self) -> u64 {
         match self {
             Ty::Int
+            | Ty::Pid
             | Ty::Uint
             | Ty::Fd
             | Ty::DirFd

@@ -36,7 +36,7 @@ const FCNTL_ARG: Ty = Ty::By(&By {
         (5, InOut(Fixed(32), Flock)),    // F_GETLK
         (6, InLoose(Fixed(32), Flock)),  // F_SETLK
         (7, InLoose(Fixed(32), Flock)),  // F_SETLKW
-        (8, Int),                        // F_SETOWN
+        (8, Pid),                        // F_SETOWN
         (9, Unused),                     // F_GETOWN
         (10, Signal),                    // F_SETSIG
         (11, Unused),                    // F_GETSIG

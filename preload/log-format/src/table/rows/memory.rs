@@ -46,14 +46,14 @@ pub(super) const ROWS: &[Row] = rows! {
         maxnode: Ulong, addr: Addr, flags: Flags(FlagSet::Hex)) -> Int;
     450 set_mempolicy_home_node: Recorded (start: Addr, len: Ulong, home_node: Ulong,
         flags: Flags(FlagSet::Hex)) -> Int;
-    256 migrate_pages: Recorded (pid: Int, maxnode: Ulong, old_nodes: In(Bits(1), U64),
+    256 migrate_pages: Recorded (pid: Pid, maxnode: Ulong, old_nodes: In(Bits(1), U64),
         new_nodes: In(Bits(1), U64)) -> Int;
-    279 move_pages: Recorded (pid: Int, count: Ulong, pages: In(ArgTimes(1, 8), U64),
+    279 move_pages: Recorded (pid: Pid, count: Ulong, pages: In(ArgTimes(1, 8), U64),
         nodes: In(ArgTimes(1, 4), I32), status: Out(ArgTimes(1, 4), I32),
         flags: Flags(FlagSet::Hex)) -> Int;
 
-    310 process_vm_readv: Recorded (pid: Int, local_iov: IovOut(2), liovcnt: Ulong,
+    310 process_vm_readv: Recorded (pid: Pid, local_iov: IovOut(2), liovcnt: Ulong,
         remote_iov: Addr, riovcnt: Ulong, flags: Flags(FlagSet::Hex)) -> Int;
-    311 process_vm_writev: Recorded (pid: Int, local_iov: IovIn(2), liovcnt: Ulong,
+    311 process_vm_writev: Recorded (pid: Pid, local_iov: IovIn(2), liovcnt: Ulong,
         remote_iov: Addr, riovcnt: Ulong, flags: Flags(FlagSet::Hex)) -> Int;
 };

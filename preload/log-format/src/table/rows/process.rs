@@ -230,22 +230,34 @@ const PTRACE_DATA: Ty = Ty::By(&By {
     other: Addr,
 });
 
+const WAITID_ID: Ty = Ty::By(&By {
+    of: 0,
+    mask: !0,
+    cases: &[
+        (1, Pid), // P_PID
+        (2, Pid), // P_PGID
+        (3, Fd),  // P_PIDFD
+    ],
+    other: Int,
+});
+
 pub(super) const ROWS: &[Row] = rows! {
     56 clone: Own (flags: Flags(FlagSet::Clone), stack: Addr, parent_tid: Addr, child_tid: Addr,
-        tls: Addr) -> Int;
-    57 fork: Own () -> Int;
-    58 vfork: Own () -> Int;
-    435 clone3: Own (cl_args: In(Arg(1), CloneArgs), size: Ulong) -> Int;
+        tls: Addr) -> Pid;
+    57 fork: Own () -> Pid;
+    58 vfork: Own () -> Pid;
+    435 clone3: Own (cl_args: In(Arg(1), CloneArgs), size: Ulong) -> Pid;
     59 execve: Own (pathname: Path, argv: Strings, envp: Strings) -> Int, Executes(0);
     322 execveat: Own (dirfd: DirFd, pathname: Path, argv: Strings, envp: Strings,
         flags: Flags(FlagSet::At)) -> Int, Executes(1);
     60 exit: Own (status: Int) -> Int;
     231 exit_group: Own (status: Int) -> Int;
-    61 wait4: Blocking (pid: Int, wstatus: Out(Fixed(4), WaitStatus), options: Flags(FlagSet::Wait),
+    61 wait4: Blocking (pid: Pid, wstatus: Out(Fixed(4), WaitStatus), options: Flags(FlagSet::Wait),
+        rusage: Out(Fixed(144), Rusage)) -> Pid;
+    247 waitid: Blocking (idtype: Flags(FlagSet::IdType), id: WAITID_ID,
+        infop: Out(Fixed(28), Siginfo), options: Flags(FlagSet::Wait),
         rusage: Out(Fixed(144), Rusage)) -> Int;
-    247 waitid: Blocking (idtype: Flags(FlagSet::IdType), id: Int, infop: Out(Fixed(28), Siginfo),
-        options: Flags(FlagSet::Wait), rusage: Out(Fixed(144), Rusage)) -> Int;
-    434 pidfd_open: Recorded (pid: Int, flags: Flags(FlagSet::Pidfd)) -> Fd;
+    434 pidfd_open: Recorded (pid: Pid, flags: Flags(FlagSet::Pidfd)) -> Fd;
     438 pidfd_getfd: Recorded (pidfd: Fd, targetfd: Fd, flags: Flags(FlagSet::Hex)) -> Fd;
 
     202 futex: Blocking (uaddr: FUTEX_UADDR, futex_op: Flags(FlagSet::Futex), val: FUTEX_VAL,
@@ -260,31 +272,31 @@ pub(super) const ROWS: &[Row] = rows! {
         flags: Flags(FlagSet::Hex), timeout: In(Fixed(16), Timespec), clockid: Clock) -> Int;
     273 set_robust_list: Local (head: Addr, len: Ulong) -> Int;
     // Of another process too, so the answer comes from the log.
-    274 get_robust_list: Recorded (pid: Int, head_ptr: Out(Fixed(8), U64),
+    274 get_robust_list: Recorded (pid: Pid, head_ptr: Out(Fixed(8), U64),
         len_ptr: Out(Fixed(8), U64)) -> Int;
-    218 set_tid_address: Own (tidptr: Addr) -> Int;
+    218 set_tid_address: Own (tidptr: Addr) -> Pid;
     334 rseq: Own (rseq: Addr, rseq_len: Uint, flags: Flags(FlagSet::Hex), sig: Flags(FlagSet::Hex))
         -> Int;
     157 prctl: Own (option: Flags(FlagSet::Prctl), arg2: PRCTL_ARG2, arg3: PRCTL_ARG3,
         arg4: PRCTL_ARG4, arg5: PRCTL_ARG5) -> Int;
     158 arch_prctl: Own (code: Flags(FlagSet::ArchPrctl), addr: ARCH_PRCTL_ADDR) -> Int;
-    101 ptrace: Recorded (request: Flags(FlagSet::Ptrace), pid: Int, addr: Addr, data: PTRACE_DATA)
+    101 ptrace: Recorded (request: Flags(FlagSet::Ptrace), pid: Pid, addr: Addr, data: PTRACE_DATA)
         -> Int;
     135 personality: Recorded (persona: Flags(FlagSet::Personality)) -> Hex;
     317 seccomp: Own (operation: Flags(FlagSet::Seccomp), flags: Flags(FlagSet::Hex),
         args: Addr) -> Int;
     272 unshare: Own (flags: Flags(FlagSet::Clone)) -> Int;
     308 setns: Own (fd: Fd, nstype: Flags(FlagSet::Clone)) -> Int;
-    312 kcmp: Recorded (pid1: Int, pid2: Int, type: Int, idx1: Hex, idx2: Hex) -> Int;
+    312 kcmp: Recorded (pid1: Pid, pid2: Pid, type: Int, idx1: Hex, idx2: Hex) -> Int;
 
-    39 getpid: Recorded () -> Int;
-    186 gettid: Recorded () -> Int;
-    110 getppid: Recorded () -> Int;
-    111 getpgrp: Recorded () -> Int;
-    121 getpgid: Recorded (pid: Int) -> Int;
-    109 setpgid: Recorded (pid: Int, pgid: Int) -> Int;
-    124 getsid: Recorded (pid: Int) -> Int;
-    112 setsid: Recorded () -> Int;
+    39 getpid: Recorded () -> Pid;
+    186 gettid: Recorded () -> Pid;
+    110 getppid: Recorded () -> Pid;
+    111 getpgrp: Recorded () -> Pid;
+    121 getpgid: Recorded (pid: Pid) -> Pid;
+    109 setpgid: Recorded (pid: Pid, pgid: Pid) -> Int;
+    124 getsid: Recorded (pid: Pid) -> Pid;
+    112 setsid: Recorded () -> Pid;
     102 getuid: Recorded () -> Int;
     104 getgid: Recorded () -> Int;
     107 geteuid: Recorded () -> Int;

@@ -18,12 +18,12 @@ pub(super) const ROWS: &[Row] = rows! {
     128 rt_sigtimedwait: Blocking (set: In(Fixed(8), Sigset), info: Out(Fixed(128), Siginfo),
         timeout: In(Fixed(16), Timespec), sigsetsize: Ulong) -> Int;
     127 rt_sigpending: Recorded (set: Out(Arg(1), Sigset), sigsetsize: Ulong) -> Int;
-    62 kill: Recorded (pid: Int, sig: Signal) -> Int;
-    200 tkill: Recorded (tid: Int, sig: Signal) -> Int;
-    234 tgkill: Recorded (tgid: Int, tid: Int, sig: Signal) -> Int;
-    129 rt_sigqueueinfo: Recorded (tgid: Int, sig: Signal, info: InLoose(Fixed(128), Siginfo))
+    62 kill: Recorded (pid: Pid, sig: Signal) -> Int;
+    200 tkill: Recorded (tid: Pid, sig: Signal) -> Int;
+    234 tgkill: Recorded (tgid: Pid, tid: Pid, sig: Signal) -> Int;
+    129 rt_sigqueueinfo: Recorded (tgid: Pid, sig: Signal, info: InLoose(Fixed(128), Siginfo))
         -> Int;
-    297 rt_tgsigqueueinfo: Recorded (tgid: Int, tid: Int, sig: Signal,
+    297 rt_tgsigqueueinfo: Recorded (tgid: Pid, tid: Pid, sig: Signal,
         info: InLoose(Fixed(128), Siginfo)) -> Int;
     424 pidfd_send_signal: Recorded (pidfd: Fd, sig: Signal, info: InLoose(Fixed(128), Siginfo),
         flags: Flags(FlagSet::Hex)) -> Int;

@@ -135,7 +135,7 @@ pub(super) const ROWS: &[Row] = rows! {
         arg4: KEYCTL_ARG4, arg5: KEYCTL_ARG5) -> Int;
     // The kernel writes results into the attribute union; what its pointers lead to is not logged.
     321 bpf: Recorded (cmd: Int, attr: InOut(Arg(2), Opaque), size: Uint) -> Int;
-    298 perf_event_open: Recorded (attr: Addr, pid: Int, cpu: Int, group_fd: Fd,
+    298 perf_event_open: Recorded (attr: Addr, pid: Pid, cpu: Int, group_fd: Fd,
         flags: Flags(FlagSet::Hex)) -> Fd;
     444 landlock_create_ruleset: Recorded (attr: In(Arg(1), U64), size: Ulong,
         flags: Flags(FlagSet::Hex)) -> Int;
