@@ -77,6 +77,8 @@ def ask_stream(pool, base, _landing):
     for piece in get(pool, f"{base}/stream?n={TOKENS}&ms={SPACING_MS}").stream(TAKE):
         arrivals += [time.perf_counter() - start] * piece.count(b"\n")
         reads += bool(piece)
+    if len(arrivals) != TOKENS:
+        raise RuntimeError(f"{len(arrivals)} tokens instead of {TOKENS}")
     return {"arrivals": arrivals, "reads": reads}
 
 
@@ -335,6 +337,7 @@ class Vcrpy(Tool):
 
 
 class VcrpyBody(Vcrpy):
+    """Its defaults, and the body."""
     name, by_default = "vcrpy, bodies", None
     match_on = ["method", "scheme", "host", "port", "path", "query", "body"]
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod modes;
+mod packets;
 mod shim;
 
 use std::process::Command;
