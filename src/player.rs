@@ -7,10 +7,12 @@
 //! 3. [`matching`] finds the exchange that answers it, by fingerprint.
 //! 4. [`fault`] may put something else in its place.
 //! 5. The answer's pieces leave at their recorded times, read from the session one by one.
-//! 6. A request that was not recorded becomes a [`mismatch`], which names what changed.
+//! 6. A request that was not recorded becomes a [`mismatch`], which names what changed; a model may
+//!    [`explain`] it.
 
 pub mod builder;
 pub mod engine;
+pub mod explain;
 pub mod fault;
 pub mod hermetic;
 pub mod interface;

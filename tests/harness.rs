@@ -9,12 +9,14 @@
 //! (`scripts/soak` sets it). `RR_TEST_KEEP=1` keeps the directories of failed cases.
 
 mod compile;
+mod mock;
 mod process;
 mod pty;
 mod server;
 mod tls;
 
 pub(crate) use compile::{c_program, rust_test};
+pub(crate) use mock::{Mock, Running};
 use process::converse;
 pub(crate) use process::{Output, run};
 pub(crate) use server::Server;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Case, Output, RR_RUN, Recording, clean_environment, python, run};
+use crate::harness::{Case, Mock, Output, RR_RUN, Recording, clean_environment, python, run};
 
 /// A running `rr-run serve`.
 struct Player {
@@ -259,4 +259,40 @@ fn recorded_url(recording: &Recording) -> String {
     let manifest = std::fs::read_to_string(recording.session.join("manifest.json")).unwrap();
     let at = manifest.find("http://127.0.0.1:").expect("a URL");
     manifest[at..].chars().take_while(|c| *c != ';').collect()
+}
+
+#[test]
+fn a_model_explains_and_its_rule_is_kept_if_one_agrees() {
+    let recording = recorded(&["on 2030-01-02, is it cold?"]);
+    let model = Mock::start("explain.json");
+    let http = recorded_url(&recording);
+    let replay = |question: &str| {
+        let script = format!("set -- {http}; {}", ask(question));
+        network_replay(&recording, &["--allow-unused", "--", "bash", "-c", &script])
+    };
+    let url = format!("{}/v1", model.url);
+    let explain = |said: &[u8]| {
+        let mut command = Command::new(RR_RUN);
+        clean_environment(&mut command);
+        command.args(["mismatches", "--explain-with", &url]).arg(&recording.session);
+        run(&mut command, said, Duration::from_secs(60))
+    };
+    // A rule that does not accept the request is not offered.
+    assert_eq!(replay("on 2030-01-02, is it hot?").code, Some(119));
+    let output = explain(b"y\n");
+    assert_eq!(output.code, Some(119), "{output}");
+    assert!(output.out().contains("Another question.\n\ngpt-4o-mini proposed no rule"), "{output}");
+    // One that does is kept after a yes only, and holds from then on.
+    assert_eq!(replay("on 2031-05-06, is it cold?").code, Some(119));
+    for (said, code) in [(&b""[..], 119), (b"y\n", 0), (b"", 0)] {
+        let output = explain(said);
+        assert_eq!(output.code, Some(code), "{output}");
+    }
+    assert_eq!(replay("on 2031-05-06, is it cold?").code, Some(0));
+    // An endpoint that is not there.
+    assert_eq!(replay("on 2030-01-02, is it wet?").code, Some(119));
+    drop(model);
+    let output = explain(b"");
+    assert_eq!(output.code, Some(125), "{output}");
+    assert!(output.err().contains("gave no explanation: Connection refused"), "{output}");
 }

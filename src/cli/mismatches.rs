@@ -2,12 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 
 use super::StoreArgs;
+use crate::config::Config;
 use crate::error::{Error, Result, exit};
 use crate::player::Report;
-use crate::player::report::ACCEPTED;
+use crate::player::explain::Model;
+use crate::player::mismatch::Why;
+use crate::player::report::{ACCEPTED, accept};
 use crate::player::rules::{Rule, Rules};
+use crate::redact::Redactor;
 use crate::report::out::{json, stdout, written};
 
 /// Show what a served session was asked that it had not recorded.
@@ -24,6 +29,13 @@ pub(super) struct Mismatches {
     /// Keep these rules with the session: they hold whenever it is served
     #[arg(long, conflicts_with = "json")]
     accept: bool,
+    /// Have a model explain them: the base URL of an interface like OpenAI's, which gets the
+    /// accounts without secrets. Rules that it proposes are kept if you agree
+    #[arg(long, value_name = "URL", conflicts_with_all = ["json", "suggest", "accept"])]
+    explain_with: Option<String>,
+    /// The model to ask
+    #[arg(long, value_name = "NAME", requires = "explain_with", default_value = "gpt-4o-mini")]
+    model: String,
     /// Number of the run [default: the latest]
     #[arg(long, value_name = "N")]
     run: Option<u32>,
@@ -40,12 +52,13 @@ impl Mismatches {
         let dir = self.store.store()?.locate(self.session.as_deref())?;
         let report = Report::read(&dir, self.run)?;
         let rules = suggested(&report);
+        if let Some(url) = self.explain_with {
+            let variables = ["RR_RUN_EXPLAIN_KEY", "OPENAI_API_KEY"];
+            let key = variables.into_iter().find_map(|name| std::env::var(name).ok());
+            return explain(&dir, report, &Model { url, name: self.model, key });
+        }
         if self.accept {
-            let path = dir.join(ACCEPTED);
-            let mut text = std::fs::read_to_string(&path).unwrap_or_default();
-            text.push_str(&Rules::render(&rules)?);
-            Rules::parse(&text, &path.display().to_string())?;
-            std::fs::write(&path, text).map_err(Error::file("write", &path))?;
+            accept(&dir, &rules)?;
         }
         stdout(|out| {
             if self.json {
@@ -59,6 +72,49 @@ impl Mismatches {
             Ok(if report.mismatches.is_empty() { 0 } else { exit::MISMATCH })
         })
     }
+}
+
+/// Has a model explain each mismatch, and keeps the rules that the user agrees to; 0 if they accept
+/// all mismatches, else [`exit::MISMATCH`].
+fn explain(dir: &Path, report: Report, model: &Model) -> Result<u8> {
+    let redact = Config::load(None)?.redact.into_options();
+    let report = report.redacted(&mut Redactor::of_environment(&redact)?)?;
+    let kept = dir.join(ACCEPTED);
+    let mut rules = Rules::read([kept.as_path()].into_iter().filter(|path| path.exists()))?;
+    let mut open = 0;
+    for mismatch in &report.mismatches {
+        println!("mismatch {}: {}", mismatch.id, mismatch.headline());
+        if mismatch.why == Why::NotRecorded && mismatch.is_accepted_by(&rules) {
+            println!("  accepted by the rules that were kept\n");
+            continue;
+        }
+        open += 1;
+        let explanation = model.explain(mismatch, &rules)?;
+        println!("{}\n", explanation.text.trim());
+        if let Some(why) = &explanation.unusable {
+            println!("{} proposed no rule that can be used: {why}\n", model.name);
+        } else if !explanation.rules.is_empty() {
+            print!(
+                "{}\nkeep this rule with the session? [y/N] ",
+                Rules::render(&explanation.rules)?
+            );
+            if agrees()? {
+                accept(dir, &explanation.rules)?;
+                rules.extend(Rules::from(explanation.rules));
+                open -= 1;
+            }
+        }
+    }
+    Ok(if open == 0 { 0 } else { exit::MISMATCH })
+}
+
+/// Whether the next line of stdin says yes.
+fn agrees() -> Result<bool> {
+    std::io::stdout().flush().map_err(written)?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(Error::io("read from stdin"))?;
+    println!();
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// The rules of all mismatches, each once.

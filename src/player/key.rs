@@ -144,6 +144,36 @@ impl Canonical {
         }
         Value::Object(map)
     }
+
+    /// Reads [`Canonical::to_json`]'s form; none if the body is of a kind that it does not tell.
+    pub fn from_json(json: &Value) -> Option<Canonical> {
+        let text = |name: &str| json[name].as_str().map(str::to_owned);
+        let strings = |name: &str| {
+            let members = json[name].as_object().into_iter().flatten();
+            members.map(|(n, v)| (n.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
+        };
+        let headers: Vec<_> = strings("headers");
+        let is_json = headers.iter().any(|(n, v)| n == "content-type" && v.contains("json"));
+        let body = match &json["body"] {
+            Value::Null => Content::Empty,
+            Value::Object(map) if map.len() == 2 && map.contains_key("blake3") => return None,
+            // Clients do not always say that what they send is JSON.
+            body @ (Value::Object(_) | Value::Number(_) | Value::Bool(_)) => {
+                Content::Json(body.clone())
+            }
+            body if is_json => Content::Json(body.clone()),
+            Value::String(text) => Content::Text(text.clone()),
+            Value::Array(_) => return None,
+        };
+        Some(Canonical {
+            method: text("method")?,
+            host: text("host")?,
+            path: text("path")?,
+            query: strings("query"),
+            headers,
+            body,
+        })
+    }
 }
 
 impl Content {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{Mode, Report};
 use super::hermetic::Hermetic;
+use super::rules::{Rule, Rules};
 use crate::error::{Error, Result};
 use crate::redact::Redactor;
 use crate::report::junit::{Case, Verdict};
@@ -219,6 +220,18 @@ impl Report {
         serde_json::from_str(&text)
             .map_err(|e| Error::damaged(&path, e.to_string(), "other runs may be readable"))
     }
+}
+
+/// Keeps rules with the session in `dir`: they hold whenever it is served.
+///
+/// # Errors
+/// The system's, or those that hold already can't be read.
+pub fn accept(dir: &Path, rules: &[Rule]) -> Result<()> {
+    let path = dir.join(ACCEPTED);
+    let mut text = fs::read_to_string(&path).unwrap_or_default();
+    text.push_str(&Rules::render(rules)?);
+    Rules::parse(&text, &path.display().to_string())?;
+    fs::write(&path, text).map_err(Error::file("write", &path))
 }
 
 fn unused_name((exchange, turn): &(u32, u32)) -> String {

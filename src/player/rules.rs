@@ -261,6 +261,12 @@ impl Rules {
     }
 }
 
+impl From<Vec<Rule>> for Rules {
+    fn from(rules: Vec<Rule>) -> Rules {
+        Rules { rules, ..Rules::default() }
+    }
+}
+
 impl When {
     /// Whether it holds for this request.
     pub fn matches(&self, request: &Canonical) -> bool {

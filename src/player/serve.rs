@@ -43,6 +43,7 @@ use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
 use upstream::Upstream;
+pub(super) use upstream::{send, tls};
 
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;

@@ -1,10 +1,9 @@
 //! Calls answered by aimock, a server that is not from here: every interface, three questions,
 //! directly and behind nginx, which does its TLS and compresses.
 
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rr_run::session::Session;
@@ -12,66 +11,7 @@ use rr_run::stream::{Api, CallEnd, Exchange, LlmCall, Protocol};
 use serde_json::Value;
 
 use super::{exchanges, traffic};
-use crate::harness::{Case, Certificate, ROOT, Recording};
-
-/// A server; killed on drop.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// aimock on a port of its own.
-struct Mock {
-    _server: Running,
-    url: String,
-}
-
-impl Mock {
-    fn start() -> Mock {
-        let mut child = Command::new("node")
-            .arg(format!("{ROOT}/tests/node_modules/@copilotkit/aimock/dist/cli.js"))
-            .args(["-p", "0", "-f", &format!("{ROOT}/tests/fixtures/aimock.json")])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("node starts");
-        let stdout = child.stdout.take().expect("its output is a pipe");
-        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let url = lines
-            .filter_map(|line| line.split_once("http://").map(|(_, at)| format!("http://{at}")))
-            .next()
-            .expect("aimock says where it listens");
-        Mock { _server: Running(child), url: url.trim().to_owned() }
-    }
-
-    /// What aimock says it was asked, sorted: path, model and question.
-    fn journal(&self) -> Vec<(String, String, String)> {
-        let output = Command::new("curl")
-            .args(["-sS", &format!("{}/__aimock/journal", self.url)])
-            .output()
-            .expect("curl starts");
-        let entries: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list");
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let entry = |entry: &Value| {
-            let path = text(&entry["path"]).split('?').next().unwrap_or_default().to_owned();
-            let body = &entry["body"];
-            (path, text(&body["model"]), text(&body["messages"][0]["content"]))
-        };
-        let mut all: Vec<_> = entries.iter().map(entry).collect();
-        all.sort();
-        all
-    }
-
-    /// Has aimock forget what it was asked.
-    fn forget(&self) {
-        let url = format!("{}/__aimock/reset/journal", self.url);
-        let status = Command::new("curl").args(["-sSf", "-o/dev/null", "-XPOST", &url]).status();
-        assert!(status.is_ok_and(|status| status.success()));
-    }
-}
+use crate::harness::{Case, Certificate, Mock, ROOT, Recording, Running};
 
 /// nginx before a server, with TLS and HTTP/2.
 struct Front {
@@ -117,7 +57,7 @@ impl Front {
         std::fs::write(&path, configuration).expect("a file");
         let mut command = Command::new("nginx");
         command.arg("-c").arg(&path).args(["-p", &place, "-e", &format!("{place}/error")]);
-        let server = Running(command.spawn().expect("nginx starts"));
+        let server = Running::new(command.spawn().expect("nginx starts"));
         for _ in 0..500 {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
                 break;
@@ -223,13 +163,13 @@ fn script(url: &str, options: &str) -> Case {
 
 #[test]
 fn every_interface_plain() {
-    let mock = Mock::start();
+    let mock = Mock::start("aimock.json");
     every_interface(&mock, script(&mock.url, ""), Protocol::Http11);
 }
 
 #[test]
 fn every_interface_behind_nginx() {
-    let mock = Mock::start();
+    let mock = Mock::start("aimock.json");
     let front = Front::start(&mock.url);
     for (options, protocol) in
         [("--http1.1 --compressed", Protocol::Http11), ("--http2", Protocol::Http2)]
@@ -262,12 +202,12 @@ fn websocket(url: &str) -> Case {
 
 #[test]
 fn responses_over_a_websocket() {
-    over_a_websocket(websocket(&Mock::start().url));
+    over_a_websocket(websocket(&Mock::start("aimock.json").url));
 }
 
 #[test]
 fn responses_over_a_websocket_behind_nginx() {
-    let mock = Mock::start();
+    let mock = Mock::start("aimock.json");
     let front = Front::start(&mock.url);
     over_a_websocket(front.trusted(websocket(&front.url)));
 }

@@ -12,10 +12,11 @@ use super::answer::AnswerBody;
 use crate::player::Timing;
 use crate::stream::Body;
 
-/// Most that is read from the session at a time, bytes: what one answer holds in memory.
-const WINDOW_BYTES: u64 = 32 << 10;
-/// Half the grain of the runtime's timers: on average pieces leave when they should.
-const HALF_GRAIN: Duration = Duration::from_micros(500);
+/// Least and most that is read from the session at a time, bytes: what one answer holds in memory.
+const WINDOW_BYTES: (u64, u64) = (32 << 10, 256 << 10);
+/// Timers are late by this much on average, so that pieces leave when they should: the runtime
+/// rounds a deadline up to whole milliseconds, and so does what is left of it when it waits.
+const LATE: Duration = Duration::from_millis(1);
 
 /// How long the last pieces have to leave before a connection is cut: what hyper still holds then
 /// is lost.
@@ -44,7 +45,7 @@ pub(super) struct Plan {
 
 /// Sleeps until a time; not at all if it has passed.
 pub(super) async fn sleep_until(at: Instant) {
-    let at = at.checked_sub(HALF_GRAIN).unwrap_or(at);
+    let at = at.checked_sub(LATE).unwrap_or(at);
     if at > Instant::now() {
         tokio::time::sleep_until(at.into()).await;
     }
@@ -120,7 +121,8 @@ impl Window {
         let end = self.start + self.bytes.len() as u64;
         if from >= end && from < to {
             let body = self.body.clone();
-            let read = move || body.read(from..from + WINDOW_BYTES);
+            let len = (to - from).clamp(WINDOW_BYTES.0, WINDOW_BYTES.1);
+            let read = move || body.read(from..from + len);
             let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
             self.bytes = read.map_err(|e| io::Error::other(e.to_string()))?;
             self.start = from;

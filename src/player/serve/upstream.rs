@@ -46,40 +46,15 @@ impl Upstream {
     /// # Errors
     /// TLS lacks the cipher suites it needs.
     pub(super) fn new(layer: Layer) -> Result<Upstream> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| Error::io("prepare TLS")(io::Error::other(e)))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let layer = Arc::new(Mutex::new(layer));
-        Ok(Upstream { layer, tls: Arc::new(tls), started: Instant::now() })
+        Ok(Upstream { layer, tls: tls()?, started: Instant::now() })
     }
 
     /// Asks; the answer, which is kept when it is whole.
     pub(super) async fn ask(&self, mut asked: stream::Request) -> io::Result<Response<AnswerBody>> {
-        let secure = asked.scheme == "https";
-        let (host, port) = match asked.authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => {
-                (host, port.parse().map_err(io::Error::other)?)
-            }
-            _ => (asked.authority.as_str(), if secure { 443 } else { 80 }),
-        };
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let socket = timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await??;
-        socket.set_nodelay(true)?;
-        let request = request(&asked)?;
         asked.ended_ns = self.now_ns();
         asked.started_ns = asked.ended_ns;
-        let response = if secure {
-            let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            let connecting = TlsConnector::from(self.tls.clone()).connect(name, socket);
-            exchange(timeout(PATIENCE, connecting).await??, request).await?
-        } else {
-            exchange(socket, request).await?
-        };
+        let response = send(&self.tls, &asked).await?;
         let (parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(name, value)| Header {
             name: Bytes::copy_from_slice(name.as_str().as_bytes()),
@@ -156,6 +131,46 @@ impl Upstream {
 
     fn now_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
+    }
+}
+
+/// TLS that trusts who the system trusts.
+///
+/// # Errors
+/// It lacks the cipher suites it needs.
+pub(in crate::player) fn tls() -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::io("prepare TLS")(io::Error::other(e)))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Sends a request to the service that it names; the beginning of the answer.
+pub(in crate::player) async fn send(
+    tls: &Arc<ClientConfig>,
+    asked: &stream::Request,
+) -> io::Result<Response<Incoming>> {
+    let secure = asked.scheme == "https";
+    let (host, port) = match asked.authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => {
+            (host, port.parse().map_err(io::Error::other)?)
+        }
+        _ => (asked.authority.as_str(), if secure { 443 } else { 80 }),
+    };
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let socket = timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await??;
+    socket.set_nodelay(true)?;
+    let request = request(asked)?;
+    if secure {
+        let name = ServerName::try_from(host).map_err(io::Error::other)?;
+        let connecting = TlsConnector::from(tls.clone()).connect(name, socket);
+        exchange(timeout(PATIENCE, connecting).await??, request).await
+    } else {
+        exchange(socket, request).await
     }
 }
 
