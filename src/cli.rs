@@ -4,6 +4,8 @@
 //! `replay`. `rewrite` turns the first form into the second, because with clap alone a program
 //! named like a subcommand (`rr-run --record diff`) would be taken for it.
 
+#[cfg(feature = "top")]
+mod ask;
 mod audit;
 mod diff;
 mod doctor;

@@ -23,6 +23,7 @@ pub mod mismatch;
 pub mod network;
 pub mod recorded;
 pub mod report;
+pub mod resolution;
 pub mod rules;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -19,6 +19,7 @@ pub(crate) use compile::{c_program, rust_test};
 pub(crate) use mock::{Mock, Running};
 use process::converse;
 pub(crate) use process::{Output, run};
+pub(crate) use pty::run as run_on_terminal;
 pub(crate) use server::Server;
 pub(crate) use tls::Certificate;
 

@@ -1,6 +1,7 @@
 //! Network replay: the program live, its network, clock and randomness from the recording.
 
 mod clients;
+mod interactive;
 mod modes;
 mod packets;
 mod shim;

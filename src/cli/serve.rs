@@ -14,6 +14,7 @@ use super::StoreArgs;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::player::hermetic::Hermetic;
+use crate::player::resolution::Asks;
 use crate::player::rules::Glob;
 use crate::player::selection::Choice;
 use crate::player::{Builder, Interface, Mode, Player, Report, Timing, serve};
@@ -77,6 +78,11 @@ pub(super) struct Playing {
     /// With --mode hybrid: ask only these hosts, with * in them
     #[arg(long, value_name = "HOST")]
     fallback: Vec<Glob>,
+    /// Show each request that was not recorded on the terminal, beside the nearest one, and ask
+    /// what is to be done; the answers are kept with the session
+    #[arg(long, conflicts_with = "kill")]
+    #[cfg(feature = "top")]
+    interactive: bool,
     /// End the run at the first request that is refused; a network replay's program is killed
     #[arg(long)]
     kill: bool,
@@ -124,8 +130,22 @@ impl Playing {
             .allow_unused(self.allow_unused)
             .fallback(self.fallback.iter().cloned())
             .redact(self.redact.clone())
+            .asks(self.asks(session)?)
             .kill(self.kill);
         self.rules.iter().fold(builder, Builder::rules).build()
+    }
+
+    #[cfg(feature = "top")]
+    fn asks(&self, session: &Session) -> Result<Option<Arc<dyn Asks>>> {
+        if !self.interactive {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(super::ask::Asking::new(session.dir().to_owned())?)))
+    }
+
+    #[cfg(not(feature = "top"))]
+    fn asks(&self, _: &Session) -> Result<Option<Arc<dyn Asks>>> {
+        Ok(None)
     }
 
     /// Writes the account of the run; an error if it has failed.

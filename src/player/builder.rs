@@ -8,6 +8,7 @@ use super::interface::Interface;
 use super::matching::Options;
 use super::recorded::Recorded;
 use super::report::ACCEPTED;
+use super::resolution::Asks;
 use super::rules::{Glob, Rules};
 use super::selection::{Choice, Selection};
 use super::timing::Timing;
@@ -24,6 +25,7 @@ pub struct Builder<'a> {
     selection: Selection,
     fallback: Vec<Glob>,
     redact: redact::Options,
+    asks: Option<Arc<dyn Asks>>,
 }
 
 impl Player {
@@ -43,7 +45,7 @@ impl Player {
     pub fn builder(session: &Session) -> Builder<'_> {
         let (settings, selection) = (Settings::default(), Selection::default());
         let (rules, fallback, redact) = <(Vec<_>, Vec<_>, redact::Options)>::default();
-        Builder { session, settings, rules, selection, fallback, redact }
+        Builder { session, settings, rules, selection, fallback, redact, asks: None }
     }
 }
 
@@ -114,6 +116,12 @@ impl Builder<'_> {
         self
     }
 
+    /// Someone decides about each request that was not recorded.
+    pub fn asks(mut self, asks: Option<Arc<dyn Asks>>) -> Self {
+        self.asks = asks;
+        self
+    }
+
     /// The player.
     ///
     /// # Errors
@@ -125,6 +133,6 @@ impl Builder<'_> {
         let rules = Rules::read(files.map(PathBuf::as_path))?.with_blanks(blanks);
         let recorded = Recorded::new(self.session, self.selection)?;
         let player = Player::new(self.session.name(), Arc::new(recorded), rules, self.settings)?;
-        Ok(player.with_fallback(self.fallback).with_redact(self.redact))
+        Ok(player.with_fallback(self.fallback).with_redact(self.redact).with_asks(self.asks))
     }
 }

@@ -14,6 +14,7 @@ use super::key::Canonical;
 use super::matching::{Found, Host, Library, Options};
 use super::mismatch::{Mismatch, Outcome, Why};
 use super::report::Paid;
+use super::resolution::{self, Answer, Asks, Question, Resolution};
 use super::rules::{Glob, Rules};
 use super::timing::Timing;
 use super::turns;
@@ -143,6 +144,9 @@ pub struct Counts {
     pub rules: BTreeMap<String, u64>,
     /// Answered out of sequence, in warn mode.
     pub in_sequence: u64,
+    /// Answered as the user said.
+    #[serde(default)]
+    pub resolved: u64,
     /// Met a fault.
     pub faults: u64,
     /// Refused.
@@ -207,6 +211,8 @@ pub struct Player {
     /// Hosts that may be asked in hybrid mode; all if there are none.
     fallback: Vec<Glob>,
     redact: redact::Options,
+    /// Decides about requests that were not recorded.
+    asks: Option<Arc<dyn Asks>>,
     state: Mutex<State>,
 }
 
@@ -216,6 +222,8 @@ struct State {
     counts: Counts,
     mismatches: Vec<Mismatch>,
     mismatched: u32,
+    /// What the user has said in this run.
+    said: Rules,
 }
 
 impl fmt::Debug for Player {
@@ -246,11 +254,19 @@ impl Player {
             counts: Counts::default(),
             mismatches: Vec::new(),
             mismatched: 0,
+            said: Rules::default(),
         };
         let session = session.to_owned();
         let (fallback, redact) = <(Vec<_>, redact::Options)>::default();
         let state = Mutex::new(state);
-        Ok(Player { session, recordings, settings, rules, fallback, redact, state })
+        Ok(Player { session, recordings, settings, rules, fallback, redact, asks: None, state })
+    }
+
+    /// Someone decides about each request that was not recorded.
+    #[must_use]
+    pub fn with_asks(mut self, asks: Option<Arc<dyn Asks>>) -> Player {
+        self.asks = asks;
+        self
     }
 
     /// What is secret in the requests of the program.
@@ -362,6 +378,10 @@ impl Player {
             }
             Found::Nothing => {
                 let nearest = state.library.nearest(request, host);
+                if let Some(entry) = self.said(state, request, nearest)? {
+                    state.counts.resolved += 1;
+                    return self.served(&state.library, entry, action);
+                }
                 self.missed(state, request, (client, host), (Why::NotRecorded, nearest), action)
             }
         }
@@ -371,6 +391,67 @@ impl Player {
         let entry = library.entry(entry).ok_or_else(|| missing(0))?;
         let exchange = Box::new(self.recordings.exchange(entry.exchange)?);
         Ok(Decision::Serve { exchange, turn: entry.turn, action })
+    }
+
+    /// The entry that answers a request because the user has said so, counted as served.
+    fn said(
+        &self,
+        state: &mut State,
+        request: &Canonical,
+        nearest: Option<u32>,
+    ) -> Result<Option<u32>> {
+        let fingerprint = resolution::fingerprint(request, &self.rules);
+        let kept = [&state.said, &self.rules].into_iter().find_map(|r| r.resolved(fingerprint));
+        if let Some(exchange) = kept {
+            return Ok(state.library.serve(exchange));
+        }
+        if !state.said.has_rules() {
+            return Ok(None);
+        }
+        let Some(entry) = nearest.and_then(|i| state.library.entry(i)) else { return Ok(None) };
+        let (exchange, turn) = (entry.exchange, entry.turn);
+        let Some(mut recorded) = self.asked(exchange, turn)? else { return Ok(None) };
+        let mut asked = request.clone();
+        for rules in [&self.rules, &state.said] {
+            rules.apply(&mut recorded);
+            rules.apply(&mut asked);
+        }
+        let same = recorded.fingerprint() == asked.fingerprint();
+        Ok(if same { state.library.serve(exchange) } else { None })
+    }
+
+    /// Has the user decide about a request; the entry that is to answer it, and whether the real
+    /// service is to.
+    fn resolve(
+        &self,
+        state: &mut State,
+        (request, host): (&Canonical, Host),
+        mismatch: &mut Mismatch,
+        upstream: bool,
+    ) -> (Option<u32>, bool) {
+        let Some(asks) = &self.asks else { return (None, upstream) };
+        let fingerprint = resolution::fingerprint(request, &self.rules);
+        let exchanges = resolution::offered(&state.library, request, host);
+        let question =
+            Question { mismatch, rules: &self.rules, request: fingerprint, exchanges, upstream };
+        let exchange = match asks.ask(&question) {
+            Answer::Refuse => return (None, false),
+            Answer::Upstream => return (None, upstream),
+            Answer::Serve(exchange) => {
+                let request = resolution::text(fingerprint);
+                state.said.resolve(Resolution { request, serve: exchange });
+                Some(exchange)
+            }
+            Answer::Accept(rules) => {
+                state.said.extend(rules.into());
+                mismatch.nearest
+            }
+        };
+        let entry = exchange.and_then(|exchange| state.library.serve(exchange));
+        if let Some((_, exchange)) = entry.zip(exchange) {
+            mismatch.outcome = Outcome::Resolved(exchange);
+        }
+        (entry, false)
     }
 
     fn missed(
@@ -416,10 +497,18 @@ impl Player {
         let mut mismatch = Mismatch::new(of, request, nearest, &self.rules);
         let program = client.program.as_deref();
         mismatch.program = program.map(|program| self.rules.without_secrets(program).into());
+        let (mut asks, mut resolved) = (asks, None);
+        if instead.is_none() {
+            (resolved, asks) = self.resolve(state, (request, host), &mut mismatch, asks);
+        }
         eprintln!("rr-run: mismatch {}: {}", mismatch.id, mismatch.headline());
         let first_lines: String = mismatch.render().lines().take(12).collect::<Vec<_>>().join("\n");
         if state.mismatches.len() < DETAILED_MAX {
             state.mismatches.push(mismatch);
+        }
+        if let Some(entry) = resolved {
+            state.counts.resolved += 1;
+            return self.served(&state.library, entry, action);
         }
         match instead {
             Some(entry) => {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::mismatch::Mismatch;
+use super::resolution;
 use super::rules::{Rule, Rules};
 use super::serve::{send, tls};
 use crate::error::{Error, Result};
@@ -84,11 +85,12 @@ impl Model {
         let said = read(&answer);
         let mut explanation =
             Explanation { text: said.explanation, rules: Vec::new(), unusable: None };
-        match said.rule.filter(|rule| !rule.trim().is_empty()).map(|rule| proposed(&rule)) {
+        match said.rule.filter(|rule| !rule.trim().is_empty()).map(|rule| resolution::rules(&rule))
+        {
             None => {}
             Some(Err(why)) => explanation.unusable = Some(why),
             Some(Ok(proposed)) => {
-                explanation.unusable = refuted(mismatch, rules, &proposed);
+                explanation.unusable = resolution::refuted(mismatch, rules, &proposed);
                 explanation.rules = proposed;
             }
         }
@@ -164,40 +166,9 @@ fn read(answer: &str) -> Said {
         .unwrap_or_else(|| Said { explanation: answer.trim().to_owned(), rule: None })
 }
 
-/// The rules in what a model has written; faults and settings are not taken from it.
-fn proposed(text: &str) -> Result<Vec<Rule>, String> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Proposal {
-        rule: Vec<Rule>,
-    }
-    let text = text.trim().trim_start_matches("```toml").trim_matches('`');
-    let proposal: Proposal =
-        toml::from_str(text).map_err(|e| format!("the rule can't be read: {}", e.message()))?;
-    Ok(proposal.rule)
-}
-
-/// Why rules do not do what they are for.
-fn refuted(mismatch: &Mismatch, rules: &Rules, proposed: &[Rule]) -> Option<String> {
-    let mut all = rules.clone();
-    all.extend(Rules::from(proposed.to_vec()));
-    (!mismatch.is_accepted_by(&all))
-        .then(|| "the rule does not make the request equal to the recorded one".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::player::Canonical;
-    use crate::player::mismatch::{Outcome, Why};
-    use crate::player::sample;
-
-    fn mismatch(asked: &str) -> Mismatch {
-        let canonical = |text: &str| Canonical::new(&sample::chat(&[text]), &[]).unwrap();
-        let of = (1, Why::NotRecorded, Outcome::Refused);
-        let recorded = canonical("on 2026-01-02, is it cold?");
-        Mismatch::new(of, &canonical(asked), Some((4, &recorded)), &Rules::builtin().unwrap())
-    }
 
     #[test]
     fn answers_are_read_with_and_without_a_fence() {
@@ -208,19 +179,6 @@ mod tests {
         ] {
             assert_eq!(read(answer).explanation, "a", "{answer}");
         }
-    }
-
-    #[test]
-    fn rules_are_checked() {
-        let rules = Rules::builtin().unwrap();
-        let of_date = proposed(
-            "[[rule]]\nname = 'date'\nreplace = [{ regex = '\\d{4}-\\d\\d-\\d\\d', with = 'D' }]",
-        )
-        .unwrap();
-        assert_eq!(refuted(&mismatch("on 2026-03-04, is it cold?"), &rules, &of_date), None);
-        assert!(refuted(&mismatch("on 2026-03-04, is it hot?"), &rules, &of_date).is_some());
-        assert!(proposed("[[rule]]\nnam = 'date'").is_err());
-        assert!(proposed("[[fault]]\nstatus = 500").is_err());
     }
 
     #[test]

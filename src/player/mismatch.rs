@@ -30,6 +30,8 @@ pub enum Outcome {
     Served(u32),
     /// The real server answered.
     Upstream,
+    /// The user had the exchange of this number served.
+    Resolved(u32),
 }
 
 /// One request that did not match.
@@ -132,6 +134,7 @@ impl Mismatch {
         let outcome = match self.outcome {
             Outcome::Refused => "it was refused".to_owned(),
             Outcome::Served(exchange) => format!("exchange {exchange} was served in its place"),
+            Outcome::Resolved(exchange) => format!("exchange {exchange} was chosen to answer it"),
             Outcome::Upstream => "the real server answered, and was recorded".to_owned(),
         };
         let mut out = format!("mismatch {}: {}\n  {outcome}\n", self.id, self.headline());

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{Mode, Report};
 use super::hermetic::Hermetic;
+use super::mismatch::{Mismatch, Outcome};
+use super::resolution::Resolution;
 use super::rules::{Rule, Rules};
 use crate::error::{Error, Result};
 use crate::redact::Redactor;
@@ -58,11 +60,13 @@ impl Report {
     /// Whether the run has failed: in strict mode, requests that did not match or recorded ones
     /// that were never asked for; in warn mode, requests that nothing could be served for.
     pub fn failure(&self) -> Option<String> {
-        let mismatches = units::plural(self.mismatches.len(), "mismatch", "mismatches");
+        let open = |m: &&Mismatch| !matches!(m.outcome, Outcome::Resolved(_));
+        let open = self.mismatches.iter().filter(open).count();
+        let mismatches = units::plural(open, "mismatch", "mismatches");
         let unused = if self.allow_unused { 0 } else { self.counts.unused };
         let never = units::plural(unused as usize, "exchange", "exchanges");
         match self.mode {
-            Mode::Strict if self.mismatches.is_empty() && unused == 0 => None,
+            Mode::Strict if open == 0 && unused == 0 => None,
             Mode::Strict if unused == 0 => Some(mismatches),
             Mode::Strict => Some(format!("{mismatches}, {never} never asked for")),
             Mode::Warn | Mode::Hybrid if self.counts.refused > 0 => {
@@ -91,6 +95,10 @@ impl Report {
         if counts.upstream > 0 {
             let many = units::plural(counts.upstream as usize, "request", "requests");
             let _ = writeln!(out, "  {many} answered by the real services, kept in a new layer");
+        }
+        if counts.resolved > 0 {
+            let many = units::plural(counts.resolved as usize, "request", "requests");
+            let _ = writeln!(out, "  {many} answered as the user said");
         }
         if counts.unreached > 0 {
             let _ = writeln!(out, "  {}", self.unreached());
@@ -227,9 +235,25 @@ impl Report {
 /// # Errors
 /// The system's, or those that hold already can't be read.
 pub fn accept(dir: &Path, rules: &[Rule]) -> Result<()> {
+    keep(dir, &Rules::render(rules)?)
+}
+
+/// Keeps a user's answer to a request with the session in `dir`.
+///
+/// # Errors
+/// As of [`accept`].
+pub fn resolve(dir: &Path, resolution: &Resolution) -> Result<()> {
+    let Resolution { request, serve } = resolution;
+    keep(dir, &format!("[[resolution]]\nrequest = \"{request}\"\nserve = {serve}\n"))
+}
+
+fn keep(dir: &Path, more: &str) -> Result<()> {
     let path = dir.join(ACCEPTED);
     let mut text = fs::read_to_string(&path).unwrap_or_default();
-    text.push_str(&Rules::render(rules)?);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(more);
     Rules::parse(&text, &path.display().to_string())?;
     fs::write(&path, text).map_err(Error::file("write", &path))
 }

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use super::fault::Fault;
 use super::key::{Canonical, Content, Fingerprint, Hasher};
+use super::resolution::{self, Resolution};
 use super::turns;
 use crate::error::{Error, Result};
 use crate::redact::Blanks;
@@ -41,6 +42,7 @@ pub struct Rules {
     headers: Vec<String>,
     rules: Vec<Rule>,
     faults: Vec<Fault>,
+    resolutions: Vec<Resolution>,
     blanks: Arc<Blanks>,
 }
 
@@ -52,6 +54,7 @@ struct File {
     headers: Vec<String>,
     rule: Vec<Rule>,
     fault: Vec<Fault>,
+    resolution: Vec<Resolution>,
 }
 
 /// One rule.
@@ -141,7 +144,13 @@ impl File {
     }
 
     fn into_rules(self) -> Rules {
-        Rules { headers: self.headers, rules: self.rule, faults: self.fault, ..Rules::default() }
+        Rules {
+            headers: self.headers,
+            rules: self.rule,
+            faults: self.fault,
+            resolutions: self.resolution,
+            ..Rules::default()
+        }
     }
 }
 
@@ -194,6 +203,7 @@ impl Rules {
         self.headers.extend(more.headers);
         self.rules.extend(more.rules);
         self.faults.extend(more.faults);
+        self.resolutions.extend(more.resolutions);
     }
 
     /// Leaves these blank in what is compared.
@@ -234,9 +244,26 @@ impl Rules {
         }
     }
 
+    /// Whether there is any rule.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// Faults to inject.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// Adds a user's answer to one request.
+    pub fn resolve(&mut self, resolution: Resolution) {
+        self.resolutions.push(resolution);
+    }
+
+    /// The exchange that a user wants for a request, by its fingerprint under these rules.
+    pub fn resolved(&self, request: Fingerprint) -> Option<u32> {
+        let request = resolution::text(request);
+        let mut last = self.resolutions.iter().rev();
+        last.find(|resolution| resolution.request == request).map(|found| found.serve)
     }
 
     /// Applies all rules; the names of those that changed something.

@@ -15,9 +15,10 @@ const SILENCE_MS: u16 = 700;
 
 /// Runs `command`, typing each of `keys` (with a newline) once it has fallen silent; then types
 /// nothing more. Its whole output stands in `stdout`.
-pub(super) fn run(command: &Command, keys: &[&str], limit: Duration) -> Result<Output, String> {
-    let terminal =
-        nix::pty::openpty(None, None).map_err(|e| format!("failed to open a terminal: {e}"))?;
+pub(crate) fn run(command: &Command, keys: &[&str], limit: Duration) -> Result<Output, String> {
+    let size = nix::pty::Winsize { ws_row: 40, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None)
+        .map_err(|e| format!("failed to open a terminal: {e}"))?;
     let duplicate =
         |fd: &OwnedFd| fd.try_clone().map_err(|e| format!("failed to duplicate a descriptor: {e}"));
     // setsid(1) makes the terminal the controlling one.

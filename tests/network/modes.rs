@@ -8,7 +8,7 @@ use super::{command, replay};
 use crate::harness::{Case, Output, RR_RUN, Recording, Server, clean_environment, run};
 
 /// Asks the server at port `$1` for a chat.
-fn ask(question: &str) -> String {
+pub(super) fn ask(question: &str) -> String {
     format!(
         "curl -sS http://127.0.0.1:$1/v1/chat/completions -w '%{{http_code}}\\n' \
          -d '{{\"model\":\"m\",\"messages\":[{{\"role\":\"user\",\"content\":\"{question}\"}}]}}'"
@@ -16,7 +16,7 @@ fn ask(question: &str) -> String {
 }
 
 /// A script with these questions: what follows `--` of a replay, with the recorded port.
-fn program(recording: &Recording, script: &str) -> Vec<String> {
+pub(super) fn program(recording: &Recording, script: &str) -> Vec<String> {
     let argv = ["--", "bash", "-c", script, "bash", &recording.says_port()];
     argv.into_iter().map(str::to_owned).collect()
 }
@@ -29,14 +29,14 @@ impl Recording {
     }
 }
 
-fn recorded(questions: &[&str]) -> Recording {
+pub(super) fn recorded(questions: &[&str]) -> Recording {
     let script: Vec<_> = questions.iter().map(|question| ask(question)).collect();
     let script = format!("{}; echo $1", script.join("; "));
     Case::bash(&script).args(["bash", "{http}"]).server().record().expect("a recording")
 }
 
 /// Replays with another script.
-fn changed(recording: &Recording, options: &[&str], script: &str) -> Output {
+pub(super) fn changed(recording: &Recording, options: &[&str], script: &str) -> Output {
     let program = program(recording, script);
     let args: Vec<&str> =
         options.iter().copied().chain(program.iter().map(String::as_str)).collect();

@@ -3,12 +3,11 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rr_run::session::Session;
 use rr_run::stream::{Api, CallEnd, Exchange, LlmCall, Protocol};
-use serde_json::Value;
 
 use super::{exchanges, traffic};
 use crate::harness::{Case, Certificate, Mock, ROOT, Recording, Running};
