@@ -15,6 +15,8 @@
 //!    shows it.
 //! 7. [`cli`] has one file per subcommand; `show` and others read events by [`log::Events`].
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 /// The guide's blocks of Rust are compiled as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/library.md")]

@@ -1,5 +1,8 @@
 //! The program `rr-run`: parse, call, map errors to exit codes.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use rr_run::cli::Cli;
@@ -17,7 +20,8 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(code) => code.into(),
         Err(e) => {
-            eprintln!("rr-run: failed to {e}\ntry: {}", e.advice());
+            // Without a reader there is nobody to tell.
+            let _ = writeln!(stderr(), "rr-run: failed to {e}\ntry: {}", e.advice());
             e.exit_code().into()
         }
     }

@@ -190,14 +190,20 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     Ok(Outcome { code, attempts, lookups, denials, programs, programs_lost })
 }
 
-/// The caller's environment, what of the recorded one it lacks, and the additions.
+/// The caller's environment, what of the recorded one it lacks, and the additions; in the recorded
+/// order, which programs show that print it.
 fn environment(manifest: &Manifest, own: Vec<ByteText>, added: &[ByteText]) -> Vec<ByteText> {
-    let name = |entry: &ByteText| entry.0.split(|b| *b == b'=').next().unwrap_or(&[]).to_vec();
+    fn name(entry: &ByteText) -> &[u8] {
+        entry.0.split(|b| *b == b'=').next().unwrap_or_default()
+    }
+    let recorded = &manifest.program.env;
     let mut out: Vec<ByteText> = added.to_vec();
-    for entry in own.into_iter().chain(manifest.program.env.iter().cloned()) {
+    for entry in own.into_iter().chain(recorded.iter().cloned()) {
         if !out.iter().any(|known| name(known) == name(&entry)) {
             out.push(entry);
         }
     }
+    let place = |entry: &ByteText| recorded.iter().position(|known| name(known) == name(entry));
+    out.sort_by_key(|entry| place(entry).unwrap_or(usize::MAX));
     out
 }

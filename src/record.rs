@@ -25,6 +25,7 @@ use crate::log::map::{ArenaMap, wait};
 use crate::log::table::Table;
 use crate::policy::Policy;
 use crate::redact::{self, Redactor};
+use crate::report::out::tell;
 use crate::session::manifest::{
     ByteText, Entropy, Manifest, Options, Program, Status, Time, TlsMode,
 };
@@ -142,7 +143,7 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
     };
     if !aslr_off {
         manifest.warnings.push(ASLR_WARNING.into());
-        eprintln!("rr-run: {ASLR_WARNING}");
+        tell!("rr-run: {ASLR_WARNING}");
     }
     if copy.is_some() {
         manifest.warnings.push(privileges::COPIED.into());
@@ -224,10 +225,10 @@ pub fn record(store: &Store, recording: &Recording) -> Result<u8> {
         });
     }
     if let Some(reason) = reason {
-        eprintln!("rr-run: the session ends early: {reason}");
+        tell!("rr-run: the session ends early: {reason}");
     }
     for e in [written, told].into_iter().filter_map(Result::err) {
-        eprintln!("rr-run: failed to {e}\ntry: {}", e.advice());
+        tell!("rr-run: failed to {e}\ntry: {}", e.advice());
     }
     Ok(code)
 }

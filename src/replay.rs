@@ -39,6 +39,7 @@ use crate::log::table::Table;
 use crate::policy::Policy;
 use crate::record::{ring_at_end, scratch_dir};
 use crate::redact::marks::Marks;
+use crate::report::out::tell;
 use crate::report::{out, units};
 use crate::session::manifest::{Entropy, Manifest, Time, unhex};
 use crate::session::{self, Session, Status, facts};
@@ -343,7 +344,7 @@ impl<'a> Run<'a> {
     fn recorded_end(&self) -> u8 {
         let manifest = self.session.manifest();
         if let Status::CutShort { reason } = &manifest.status {
-            eprintln!("rr-run: the recording ends here: {reason}");
+            tell!("rr-run: the recording ends here: {reason}");
         }
         let unseen = manifest.processes.iter().filter(|p| p.opaque.is_some()).count();
         if unseen > 0 {

@@ -59,7 +59,11 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if let Some(output) = &mut output {
         if gives_up { output.wait_turn(p) } else { output.take_number(p) }
     }
+    let wait = if network { calls::clocks::wait(p, nr, args) } else { None };
     let ret = trap::interruptible(t, nr, &real);
+    if let Some(wait) = wait {
+        calls::clocks::waited(p, &wait, ret);
+    }
     if ret > 0 && reads_uuid(t, nr, args) {
         entropy::write_uuid(p, args[1], ret as u64);
     }

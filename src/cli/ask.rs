@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::player::report;
 use crate::player::resolution::{self, Answer, Asks, Question, Resolution};
 use crate::player::rules::{Rule, Rules};
+use crate::report::out::tell;
 
 type Screen = Terminal<CrosstermBackend<File>>;
 
@@ -77,7 +78,7 @@ impl Asks for Asking {
             let answer = self.decide(&terminal, question);
             let kept = answer.and_then(|answer| self.keep(question, &answer).map(|()| answer));
             kept.unwrap_or_else(|e| {
-                eprintln!("rr-run: failed to {e}");
+                tell!("rr-run: failed to {e}");
                 Answer::Refuse
             })
         })

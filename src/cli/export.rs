@@ -9,6 +9,7 @@ use super::StoreArgs;
 use crate::error::{Error, Result};
 use crate::export::{Format, export};
 use crate::report::out::stdout;
+use crate::report::out::tell;
 #[cfg(feature = "otlp")]
 use crate::telemetry::otlp::{self, Endpoint};
 
@@ -75,6 +76,6 @@ impl Export {
 /// Says what of the session could not be read.
 fn tell(damage: Vec<String>) {
     for damage in damage {
-        eprintln!("rr-run: the export is not all: {damage}");
+        tell!("rr-run: the export is not all: {damage}");
     }
 }

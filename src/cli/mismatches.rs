@@ -13,7 +13,7 @@ use crate::player::mismatch::Why;
 use crate::player::report::{ACCEPTED, accept};
 use crate::player::rules::{Rule, Rules};
 use crate::redact::Redactor;
-use crate::report::out::{json, stdout, written};
+use crate::report::out::{json, say, stdout, written};
 
 /// Show what a served session was asked that it had not recorded.
 #[derive(Debug, clap::Args)]
@@ -83,21 +83,18 @@ fn explain(dir: &Path, report: Report, model: &Model) -> Result<u8> {
     let mut rules = Rules::read([kept.as_path()].into_iter().filter(|path| path.exists()))?;
     let mut open = 0;
     for mismatch in &report.mismatches {
-        println!("mismatch {}: {}", mismatch.id, mismatch.headline());
+        say!("mismatch {}: {}\n", mismatch.id, mismatch.headline());
         if mismatch.why == Why::NotRecorded && mismatch.is_accepted_by(&rules) {
-            println!("  accepted by the rules that were kept\n");
+            say!("  accepted by the rules that were kept\n\n");
             continue;
         }
         open += 1;
         let explanation = model.explain(mismatch, &rules)?;
-        println!("{}\n", explanation.text.trim());
+        say!("{}\n\n", explanation.text.trim());
         if let Some(why) = &explanation.unusable {
-            println!("{} proposed no rule that can be used: {why}\n", model.name);
+            say!("{} proposed no rule that can be used: {why}\n\n", model.name);
         } else if !explanation.rules.is_empty() {
-            print!(
-                "{}\nkeep this rule with the session? [y/N] ",
-                Rules::render(&explanation.rules)?
-            );
+            say!("{}\nkeep this rule with the session? [y/N] ", Rules::render(&explanation.rules)?);
             if agrees()? {
                 accept(dir, &explanation.rules)?;
                 rules.extend(Rules::from(explanation.rules));
@@ -110,10 +107,9 @@ fn explain(dir: &Path, report: Report, model: &Model) -> Result<u8> {
 
 /// Whether the next line of stdin says yes.
 fn agrees() -> Result<bool> {
-    std::io::stdout().flush().map_err(written)?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).map_err(Error::io("read from stdin"))?;
-    println!();
+    say!("\n");
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::StoreArgs;
 use crate::error::Result;
+use crate::report::out::tell;
 use crate::report::units;
 use crate::session::pack::{ENDING, pack};
 
@@ -36,9 +37,9 @@ impl Pack {
         let to = self.to.unwrap_or_else(|| format!("{}.{ENDING}", session.name()).into());
         let packed = pack(&session, &to, self.all_files)?;
         for path in &packed.missing {
-            eprintln!("rr-run: {} is missing or changed, and is not in the pack", path.display());
+            tell!("rr-run: {} is missing or changed, and is not in the pack", path.display());
         }
-        eprintln!(
+        tell!(
             "rr-run: packed {} into {} ({}, {} files added)",
             session.name(),
             to.display(),

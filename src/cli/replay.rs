@@ -13,6 +13,7 @@ use crate::player::rules::Glob;
 use crate::policy::Policy;
 use crate::replay::gdb::exec_guest;
 use crate::replay::{Replaying, Until, replay};
+use crate::report::out::tell;
 use crate::session::Session;
 use crate::telemetry::ReplayMode;
 use crate::telemetry::watch::Telemetry;
@@ -120,11 +121,11 @@ pub(super) fn play(
     let (outcome, hermetic) = network::replay(session, player.clone(), live)?;
     for (name, known) in &outcome.lookups {
         if !known {
-            eprintln!("rr-run: the name {name} was not recorded");
+            tell!("rr-run: the name {name} was not recorded");
         }
     }
     for denial in &outcome.denials {
-        eprintln!("rr-run: the policy forbids: {}", denial.text);
+        tell!("rr-run: the policy forbids: {}", denial.text);
     }
     let ended = playing.finish(session, &player, Some(hermetic)).map(|_| outcome.code);
     told(telling.map(|telling| telling.finish(session, &ended, Some(&player.report()))));
@@ -134,7 +135,7 @@ pub(super) fn play(
 /// Says that events could not be told; the replay itself is what counts.
 fn told(result: Option<Result<()>>) {
     if let Some(Err(e)) = result {
-        eprintln!("rr-run: failed to {e}\ntry: {}", e.advice());
+        tell!("rr-run: failed to {e}\ntry: {}", e.advice());
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::StoreArgs;
 use crate::error::{Error, Result};
+use crate::report::out::tell;
 use crate::session::{self, store::Entry};
 
 /// Remove sessions.
@@ -49,7 +50,7 @@ impl Rm {
         }
         for entry in self.chosen(store.list()?) {
             match remove(&entry.dir) {
-                Err(e @ Error::SessionBusy { .. }) => eprintln!("rr-run: failed to {e}"),
+                Err(e @ Error::SessionBusy { .. }) => tell!("rr-run: failed to {e}"),
                 other => other?,
             }
         }

@@ -20,6 +20,7 @@ use crate::player::selection::Choice;
 use crate::player::{Builder, Interface, Mode, Player, Report, Timing, serve};
 use crate::redact::{self, Redactor};
 use crate::report::junit;
+use crate::report::out::{say, tell};
 use crate::session::Session;
 
 /// Serve a session's recorded answers to programs whose base URL points here.
@@ -160,10 +161,10 @@ impl Playing {
     ) -> Result<u8> {
         let mut redactor = Redactor::of_environment(&self.redact)?;
         let report = Report { hermetic, ..player.report() }.redacted(&mut redactor)?;
-        eprint!("rr-run: {}", report.summary());
+        tell!("rr-run: {}", report.summary().trim_end());
         // A session that can't be written to is served all the same.
         if let Err(e) = report.keep(session.dir()) {
-            eprintln!("rr-run: failed to {e}");
+            tell!("rr-run: failed to {e}");
         }
         let write = |path: &Path, text: String| {
             std::fs::write(path, text).map_err(Error::file("write", path))
@@ -215,7 +216,7 @@ impl Serve {
             let listening = TcpListener::bind(self.listen).await;
             let listener = listening.map_err(Error::io(format!("listen on {}", self.listen)))?;
             let address = listener.local_addr().map_err(Error::io("listen"))?;
-            println!("serving {} exchanges on http://{address}", player.len());
+            say!("serving {} exchanges on http://{address}\n", player.len());
             serve::serve(listener, player.clone(), setup, stop).await
         })?;
         self.playing.finish(&session, &player, None)

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::StoreArgs;
 use crate::decode;
 use crate::error::{Error, Result};
+use crate::report::out::tell;
 use crate::report::out::{stdout, written};
 use crate::report::units;
 use crate::session::{Process, Session, Status};
@@ -74,9 +75,7 @@ impl Show {
         let session = self.store.store()?.open(self.session.as_deref())?;
         let processes = self.processes(&session)?;
         if processes.is_empty() && session.manifest().status == Status::Recording {
-            eprintln!(
-                "rr-run: the session is being recorded, and nothing of its log is written yet"
-            );
+            tell!("rr-run: the session is being recorded, and nothing of its log is written yet");
         }
         let filter = Filter::new(&self.call, self.fd, self.step, self.thread)?
             .failed(self.failed)

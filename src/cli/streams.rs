@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::StoreArgs;
 use crate::error::{Error, Result};
+use crate::report::out::tell;
 use crate::report::out::{self, stdout, written};
 use crate::session::Session;
 use crate::stream::performance::StreamPerformance;
@@ -68,7 +69,7 @@ impl Streams {
         }
         let traffic = session.traffic()?;
         for damage in traffic.damage() {
-            eprintln!("rr-run: what follows is not all: {damage}");
+            tell!("rr-run: what follows is not all: {damage}");
         }
         let Some(id) = id else {
             if self.raw || self.play {

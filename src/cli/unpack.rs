@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::StoreArgs;
 use crate::error::Result;
+use crate::report::out::tell;
 use crate::session::pack::unpack;
 
 /// Unpack a session from one file into the store.
@@ -25,7 +26,7 @@ impl Unpack {
     /// The file is no whole session, or one of this name exists.
     pub(super) fn run(self) -> Result<u8> {
         let dir = unpack(&self.store.store()?, &self.file, self.name.as_deref())?;
-        eprintln!("rr-run: unpacked {}", dir.display());
+        tell!("rr-run: unpacked {}", dir.display());
         Ok(0)
     }
 }

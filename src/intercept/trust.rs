@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use log_format::arena::stand_in;
+use log_format::arena::{STAND_INS, stand_in};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -162,6 +162,28 @@ pub(crate) fn give(
 }
 
 impl Trust {
+    /// Gives the bundles the names that they had in a recording, if files of these names are still
+    /// there: the environment is then the recorded one. The shim opens the new ones.
+    pub(crate) fn name_as_recorded(&mut self, recorded: &[ByteText], env: &mut Vec<ByteText>) {
+        for Variable { name, .. } in VARIABLES {
+            let of = |env: &[ByteText]| value(env, name.as_bytes()).map(path);
+            let (Some(old), Some(new)) = (of(recorded), of(env)) else { continue };
+            if old == new || !old.is_absolute() || !old.is_file() {
+                continue;
+            }
+            let known = self.stand_ins.iter().find(|(ending, _)| *ending == old);
+            match known {
+                Some((_, file)) if *file != new => continue,
+                Some(_) => {}
+                None if self.stand_ins.len() < STAND_INS => {
+                    self.stand_ins.push((old.clone(), new));
+                }
+                None => continue,
+            }
+            set(env, name, &old);
+        }
+    }
+
     /// Tells the shim which files to open in place of others.
     pub(crate) fn tell(&self, arena: &ArenaMap) {
         for (to, (ending, file)) in arena.header().tls.stand_ins.iter().zip(&self.stand_ins) {

@@ -20,6 +20,7 @@ use super::timing::Timing;
 use super::turns;
 use crate::error::Result;
 use crate::redact;
+use crate::report::out::tell;
 use crate::stream::{Exchange, Message, Request};
 
 /// Most mismatches that are kept with all details.
@@ -501,7 +502,7 @@ impl Player {
         if instead.is_none() {
             (resolved, asks) = self.resolve(state, (request, host), &mut mismatch, asks);
         }
-        eprintln!("rr-run: mismatch {}: {}", mismatch.id, mismatch.headline());
+        tell!("rr-run: mismatch {}: {}", mismatch.id, mismatch.headline());
         let first_lines: String = mismatch.render().lines().take(12).collect::<Vec<_>>().join("\n");
         if state.mismatches.len() < DETAILED_MAX {
             state.mismatches.push(mismatch);

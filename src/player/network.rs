@@ -42,7 +42,8 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
             ByteText(parts.concat())
         })
         .collect();
-    let trust = setup.with_trust(dir.path(), &mut environment)?;
+    let mut trust = setup.with_trust(dir.path(), &mut environment)?;
+    trust.name_as_recorded(&session.manifest().program.env, &mut environment);
     let traffic = session.traffic()?;
     let names = known::names(&traffic);
     setup.with_names(&names);

@@ -39,6 +39,7 @@ use crate::intercept::certs::Authority;
 use crate::intercept::trust::{self, Trust};
 use crate::network::{Accepted, Answers};
 use crate::redact;
+use crate::report::out::tell;
 use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
@@ -330,7 +331,7 @@ async fn answered(
     let (decision, canonical) = match decided.await {
         Ok(Ok(decided)) => decided,
         Ok(Err(e)) => {
-            eprintln!("rr-run: failed to {e}");
+            tell!("rr-run: failed to {e}");
             return Ok(answer::failed(&e));
         }
         Err(_) => return Err(Cut("the player has stopped")),

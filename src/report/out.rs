@@ -20,12 +20,30 @@ pub fn stdout(print: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Result<u8> {
     }
 }
 
+/// Writes a line to standard error. Without a reader there is nobody to tell.
+macro_rules! tell {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+pub(crate) use tell;
+
+/// Writes to standard output at once, for a conversation; see [`stdout`] for all else.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let mut out = std::io::stdout().lock();
+        let _ = write!(out, $($arg)*).and_then(|()| out.flush());
+    }};
+}
+pub(crate) use say;
+
 /// Tells on standard error, in one line, what is no error and should be known.
 ///
 /// Only such lines begin so: who compares what a replay puts out can leave them out.
 pub fn note(text: &str) {
-    // Without a reader there is nobody to tell.
-    let _ = writeln!(io::stderr(), "rr-run: note: {text}");
+    tell!("rr-run: note: {text}");
 }
 
 /// The error of a failed write to standard output.

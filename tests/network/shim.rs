@@ -104,3 +104,18 @@ fn processes_have_their_recorded_ids() {
     let live = super::replay(&recording, &["--allow-unused", "--live-entropy"]);
     assert_ne!(live.out(), shown);
 }
+
+/// Readings come by their ordinals: those of a time that was longer in the recording do not hold up
+/// a timer.
+#[test]
+fn waits_end_when_they_have_timed_out() {
+    let timers = |sleep: &str| format!("python3 {ROOT}/tests/programs/timers.py {sleep}");
+    let recording = Case::bash(&timers("0.5")).record().unwrap();
+    let shown = recording.output.out();
+    assert_eq!(shown.matches(" ended\n").count(), 10, "{shown}");
+    let script = timers("0.05");
+    let start = std::time::Instant::now();
+    let output = super::replay(&recording, &["--allow-unused", "--", "bash", "-c", &script]);
+    assert_eq!((output.code, output.out()), (Some(0), shown), "{output}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}

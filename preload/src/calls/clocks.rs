@@ -33,12 +33,19 @@ pub struct Recorded {
     last: [(u64, u64); 2],
     /// Latest reading that was not recorded: wall clock, monotonic clock.
     ran_on: [u64; 2],
+    /// What waits that have timed out say that it is at least: wall clock, monotonic clock.
+    floor: [u64; 2],
 }
 
 impl Recorded {
     /// No readings.
-    pub const NONE: Recorded =
-        Recorded { len: 0, given: [0; SOURCES_MAX], last: [(0, 0); 2], ran_on: [0; 2] };
+    pub const NONE: Recorded = Recorded {
+        len: 0,
+        given: [0; SOURCES_MAX],
+        last: [(0, 0); 2],
+        ran_on: [0; 2],
+        floor: [0; 2],
+    };
 
     fn words(&self) -> &'static [u64] {
         // SAFETY: `open` has mapped `len` bytes there, read-only, and they stay mapped as long as
@@ -46,15 +53,21 @@ impl Recorded {
         unsafe { core::slice::from_raw_parts(AT as *const u64, self.len / 8) }
     }
 
-    fn next(&mut self, source: u8) -> Option<u64> {
+    /// The next reading that is at least `floor`: those before it were taken during a wait that
+    /// was shorter then.
+    fn next(&mut self, source: u8, floor: u64) -> Option<u64> {
         if self.len == 0 {
             return None;
         }
         let (place, values) = clocks::find(self.words(), source)?;
         let given = self.given.get_mut(place)?;
-        let value = *values.get(*given as usize)?;
-        *given += 1;
-        Some(value)
+        loop {
+            let value = *values.get(*given as usize)?;
+            *given += 1;
+            if value >= floor {
+                return Some(value);
+            }
+        }
     }
 }
 
@@ -118,7 +131,8 @@ pub fn read(p: &mut Process, source: u8) -> u64 {
     let now = crate::vdso::read_ns(p, id);
     let ahead = offset(class);
     let ran_on = p.clocks.ran_on.get(class).copied().unwrap_or(0);
-    let value = match p.clocks.next(source) {
+    let floor = p.clocks.floor.get(class).copied().unwrap_or(0);
+    let value = match p.clocks.next(source, floor.saturating_sub(behind(source))) {
         Some(value) => {
             // A clock that had fewer readings runs on already: this one does not fall behind it.
             let value = value.max(ran_on.saturating_sub(behind(source)));
@@ -156,18 +170,86 @@ fn deadline(p: &Process, class: usize, at: u64) -> u64 {
     at.wrapping_sub(ahead)
 }
 
+/// What the clocks are at least once a wait has timed out: wall clock, monotonic clock.
+pub struct Wait {
+    floor: [u64; 2],
+    timed_out: i64,
+}
+
+/// The wait that a call is, if it has an end and the guest's clock is a recorded one: without it a
+/// wait that timed out earlier or later than in the recording would be waited for again and again,
+/// because readings come by their ordinals.
+pub fn wait(p: &Process, nr: u64, args: &[u64; 6]) -> Option<Wait> {
+    if !is_virtual(p) || p.clocks.len == 0 {
+        return None;
+    }
+    const ABSOLUTE: u64 = 1;
+    const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
+    let ms = |arg: u64| u64::try_from(arg as i32).ok().map(|ms| ms * (NS / 1000));
+    let spec = |at: u64, unit: u64| {
+        let seconds = if at == 0 { None } else { Guest.u64(at) }?;
+        seconds.checked_mul(NS)?.checked_add(word(at + 8).checked_mul(unit)?)
+    };
+    let (span, timed_out) = match nr as i64 {
+        libc::SYS_poll => (ms(args[2])?, 0),
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => (ms(args[3])?, 0),
+        libc::SYS_ppoll => (spec(args[2], 1)?, 0),
+        libc::SYS_epoll_pwait2 => (spec(args[3], 1)?, 0),
+        libc::SYS_pselect6 => (spec(args[4], 1)?, 0),
+        libc::SYS_select => (spec(args[4], 1000)?, 0),
+        libc::SYS_nanosleep => (spec(args[0], 1)?, 0),
+        libc::SYS_clock_nanosleep if args[1] & ABSOLUTE == 0 => (spec(args[2], 1)?, 0),
+        libc::SYS_rt_sigtimedwait => (spec(args[2], 1)?, -i64::from(libc::EAGAIN)),
+        libc::SYS_futex if args[1] & FUTEX_COMMAND == FUTEX_WAIT => (spec(args[3], 1)?, TIMED_OUT),
+        // Until a time of the guest's own clock.
+        libc::SYS_futex if args[1] & FUTEX_COMMAND == FUTEX_WAIT_BITSET => {
+            let class = usize::from(args[1] & FUTEX_CLOCK_REALTIME == 0);
+            return until(p, class, spec(args[3], 1)?, TIMED_OUT);
+        }
+        libc::SYS_clock_nanosleep => {
+            return until(p, class_of(args[0] as u8), spec(args[2], 1)?, 0);
+        }
+        _ => return None,
+    };
+    Some(Wait { floor: later(p, span), timed_out })
+}
+
+/// What the clocks say when they have gone on for so long, where they were read.
+fn later(p: &Process, span: u64) -> [u64; 2] {
+    p.clocks.last.map(|(value, _)| if value == 0 { 0 } else { value.saturating_add(span) })
+}
+
+fn until(p: &Process, class: usize, time: u64, timed_out: i64) -> Option<Wait> {
+    let (last, _) = *p.clocks.last.get(class)?;
+    let mut floor = if last == 0 { [0; 2] } else { later(p, time.saturating_sub(last)) };
+    *floor.get_mut(class)? = time;
+    Some(Wait { floor, timed_out })
+}
+
+/// Notes that a wait has ended, with this result of its call.
+pub fn waited(p: &mut Process, wait: &Wait, ret: i64) {
+    if ret != wait.timed_out {
+        return;
+    }
+    for (floor, reached) in p.clocks.floor.iter_mut().zip(wait.floor) {
+        *floor = reached.max(*floor);
+    }
+}
+
+const FUTEX_WAIT: u64 = 0;
+const FUTEX_WAIT_BITSET: u64 = 9;
+const FUTEX_CLOCK_REALTIME: u64 = 256;
+const FUTEX_COMMAND: u64 = 0x7f;
+
 /// Answers the calls that read a clock, and turns the deadlines of others into real ones.
 pub fn call(t: &mut Thread, nr: u64, args: &mut [u64; 6]) -> Option<i64> {
     if !is_virtual(t.process()) {
         return None;
     }
     const ABSOLUTE: u64 = 1;
-    const FUTEX_WAIT_BITSET: u64 = 9;
     const FUTEX_WAIT_REQUEUE_PI: u64 = 11;
     const FUTEX_LOCK_PI: u64 = 6;
     const FUTEX_LOCK_PI2: u64 = 13;
-    const FUTEX_CLOCK_REALTIME: u64 = 256;
-    const FUTEX_COMMAND: u64 = 0x7f;
     match nr as i64 {
         libc::SYS_clock_gettime if super::time::in_vdso(args[0]) => {
             let value = read(t.process(), args[0] as u8);

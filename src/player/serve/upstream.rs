@@ -24,6 +24,7 @@ use super::PATIENCE;
 use super::answer::{AnswerBody, fields};
 use crate::error::{Error, Result};
 use crate::player::layer::Layer;
+use crate::report::out::tell;
 use crate::stream::{self, Body, Chunk, End, Exchange, Header, Protocol};
 
 /// The way to the real services.
@@ -124,7 +125,7 @@ impl Upstream {
         };
         // Kept before the client sees the end, and may end the run.
         if let Some(Err(e)) = self.layer.lock().ok().map(|mut layer| layer.keep(&exchange)) {
-            eprintln!("rr-run: failed to {e}");
+            tell!("rr-run: failed to {e}");
         }
         drop(sender);
     }
