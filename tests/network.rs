@@ -1,5 +1,6 @@
 //! Network replay: the program live, its network, clock and randomness from the recording.
 
+mod agents;
 mod clients;
 mod interactive;
 mod modes;

@@ -228,7 +228,8 @@ fn help_names_every_exit_code_of_the_readme() {
 }
 
 /// Files of the source that write files, and why no secret gets into a session by them.
-const WRITERS: [(&str, &str); 28] = [
+const WRITERS: [(&str, &str); 29] = [
+    ("cli/ask.rs", "rules of redacted mismatches, for an editor, in a scratch file"),
     ("cli/audit.rs", "a report that the user names"),
     ("cli/export.rs", "read from redacted logs, to a file that the user names"),
     ("cli/serve.rs", "a report that the user names, a certificate"),

@@ -34,6 +34,8 @@ impl Mock {
     pub(crate) fn start(fixtures: &str) -> Mock {
         let mut child = Command::new("node")
             .arg(format!("{ROOT}/tests/node_modules/@copilotkit/aimock/dist/cli.js"))
+            // Turns are counted, rather than guessed.
+            .env("AIMOCK_STRICT_TURN_INDEX", "1")
             .args(["-p", "0", "-f", &format!("{ROOT}/tests/fixtures/{fixtures}")])
             .stdout(Stdio::piped())
             .spawn()

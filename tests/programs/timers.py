@@ -1,5 +1,5 @@
-"""Reads the clock all the time while a child sleeps; then waits in every way with a timeout, as event
-loops do: until the clock says that it is over. Prints how often each had to wait."""
+"""Reads the clock all the time while a child sleeps; then waits in every way with a timeout, as
+event loops do: until the clock says that it is over. Prints how often each had to wait."""
 import select
 import subprocess
 import sys
