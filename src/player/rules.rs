@@ -16,6 +16,8 @@
 //!
 //! Places in the body are JSON pointers (RFC 6901) whose `*` stands for every element.
 
+mod results;
+
 use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
@@ -75,6 +77,9 @@ pub struct Rule {
     /// Arrays whose order does not matter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unordered: Vec<Place>,
+    /// Arrays in which neighbouring results of tools are brought into the order of their calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<Place>,
 }
 
 /// Requests that a rule is about; what is absent holds for all.
@@ -347,6 +352,16 @@ impl Rule {
                     found.for_each(|(_, value)| edit(value));
                 }
             }
+        }
+        for place in &self.results {
+            let Place::Pointer(tokens) = place else { continue };
+            let Some(body) = body(request) else { continue };
+            let places = results::places(body);
+            at(body, tokens, &mut |value| {
+                if let Value::Array(items) = value {
+                    changed |= results::sort(items, &places);
+                }
+            });
         }
         for place in &self.unordered {
             let Place::Pointer(tokens) = place else { continue };

@@ -28,6 +28,37 @@ fn the_builtin_rules_leave_the_prompt_alone() {
 }
 
 #[test]
+fn results_of_tools_may_come_in_any_order_if_each_is_its_call_s() {
+    let rules = Rules::builtin().unwrap();
+    let seen = |messages: Vec<Value>| {
+        let mut c = canonical(&json!({ "messages": messages }));
+        rules.apply(&mut c);
+        c
+    };
+    let (x, y) = ("call_aaaaaaaa", "call_bbbbbbbb");
+    let calls =
+        |x: &str, y: &str| json!({"role": "assistant", "tool_calls": [{"id": x}, {"id": y}]});
+    let tool = |id: &str, text: &str| json!({"role": "tool", "tool_call_id": id, "content": text});
+    let user = json!({"role": "user", "content": "u"});
+    let in_order = seen(vec![calls(x, y), tool(x, "1"), tool(y, "2")]);
+    assert_eq!(in_order, seen(vec![calls(x, y), tool(y, "2"), tool(x, "1")]));
+    // With other ids in each run.
+    let (v, w) = ("call_zzzzzzzz", "call_cccccccc");
+    assert_eq!(in_order, seen(vec![calls(v, w), tool(w, "2"), tool(v, "1")]));
+    // Another call's result, and what is no result.
+    assert_ne!(in_order, seen(vec![calls(x, y), tool(x, "2"), tool(y, "1")]));
+    let between = seen(vec![calls(x, y), tool(x, "1"), user.clone(), tool(y, "2")]);
+    assert_ne!(between, seen(vec![calls(x, y), tool(y, "2"), user, tool(x, "1")]));
+    // Anthropic's blocks.
+    let uses = json!({"role": "assistant", "content": [
+        {"type": "tool_use", "id": "toolu_1"}, {"type": "tool_use", "id": "toolu_2"}]});
+    let part = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": id});
+    let of = |parts: [Value; 2]| vec![uses.clone(), json!({"role": "user", "content": parts})];
+    let (one, two) = (part("toolu_1"), part("toolu_2"));
+    assert_eq!(seen(of([one.clone(), two.clone()])), seen(of([two, one])));
+}
+
+#[test]
 fn places_and_conditions_choose() {
     let rules = rules(
         "builtin = false\n[[rule]]\nwhen = {path='/v1/**', host='api.*'}\n\
