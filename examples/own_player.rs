@@ -50,6 +50,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         other_names: None,
         live: None,
         served: Vec::new(),
+        failed: Vec::new(),
         others: true,
         policy: rr_run::policy::Policy::default(),
         answers: Arc::new(Destination),

@@ -55,6 +55,8 @@ pub struct Replay<'a> {
     pub live: Option<dns::Fits>,
     /// Destinations on loopback that are answered here too; others there are live.
     pub served: Vec<SocketAddr>,
+    /// Destinations elsewhere that can't be reached.
+    pub failed: Vec<SocketAddr>,
     /// Whether connections to destinations that are not known are answered, too (or refused).
     pub others: bool,
     /// What the program may do.
@@ -144,6 +146,10 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         accept::store(place, *to);
     }
     net.served_count.store(replay.served.len().min(SERVED_MAX) as u32, Ordering::Release);
+    for (place, to) in net.failed.iter().zip(&replay.failed) {
+        accept::store(place, *to);
+    }
+    net.failed_count.store(replay.failed.len().min(SERVED_MAX) as u32, Ordering::Release);
     net.others.store(replay.others.into(), Ordering::Relaxed);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -76,6 +76,10 @@ pub(super) struct Playing {
     /// Recorded exchanges that are never asked for fail no run
     #[arg(long)]
     pub(super) allow_unused: bool,
+    /// What this host is asked, or not asked, decides nothing: a service in the background. A name
+    /// or address, with * in it
+    #[arg(long, value_name = "HOST")]
+    optional: Vec<Glob>,
     /// With --mode hybrid: ask only these hosts, with * in them
     #[arg(long, value_name = "HOST")]
     fallback: Vec<Glob>,
@@ -130,6 +134,7 @@ impl Playing {
             .except(live.iter().cloned().map(Choice::Host))
             .allow_unused(self.allow_unused)
             .fallback(self.fallback.iter().cloned())
+            .optional(self.optional.iter().cloned())
             .redact(self.redact.clone())
             .asks(self.asks(session)?)
             .kill(self.kill);

@@ -40,6 +40,20 @@ pub fn served(traffic: &Traffic) -> Vec<SocketAddr> {
     on_loopback.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// Destinations elsewhere that no connection reached.
+pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
+    let (mut failed, mut reached) = (BTreeSet::new(), BTreeSet::new());
+    for connection in asked(traffic.connections()) {
+        if let Peer::Inet(peer) = connection.peer {
+            let moved = connection.sent_bytes + connection.received_bytes > 0;
+            let list = if connection.error.is_none() || moved { &mut reached } else { &mut failed };
+            list.insert(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+        }
+    }
+    failed.retain(|peer| !peer.ip().is_loopback() && !reached.contains(peer));
+    failed.into_iter().collect()
+}
+
 /// Connections that the guest opened.
 fn asked(all: &[Connection]) -> impl Iterator<Item = &Connection> {
     all.iter().filter(|connection| !connection.accepted)

@@ -24,6 +24,7 @@ pub struct Builder<'a> {
     rules: Vec<PathBuf>,
     selection: Selection,
     fallback: Vec<Glob>,
+    optional: Vec<Glob>,
     redact: redact::Options,
     asks: Option<Arc<dyn Asks>>,
 }
@@ -44,8 +45,9 @@ impl Player {
     /// ```
     pub fn builder(session: &Session) -> Builder<'_> {
         let (settings, selection) = (Settings::default(), Selection::default());
-        let (rules, fallback, redact) = <(Vec<_>, Vec<_>, redact::Options)>::default();
-        Builder { session, settings, rules, selection, fallback, redact, asks: None }
+        let (rules, redact, asks) = (Vec::new(), redact::Options::default(), None);
+        let (fallback, optional) = (Vec::new(), Vec::new());
+        Builder { session, settings, rules, selection, fallback, optional, redact, asks }
     }
 }
 
@@ -98,6 +100,12 @@ impl Builder<'_> {
         self
     }
 
+    /// What these hosts are asked, or not asked, fails no run.
+    pub fn optional(mut self, hosts: impl IntoIterator<Item = Glob>) -> Self {
+        self.optional.extend(hosts);
+        self
+    }
+
     /// Recorded exchanges that are never asked for fail no run.
     pub fn allow_unused(mut self, allow: bool) -> Self {
         self.settings.allow_unused = allow;
@@ -133,6 +141,7 @@ impl Builder<'_> {
         let rules = Rules::read(files.map(PathBuf::as_path))?.with_blanks(blanks);
         let recorded = Recorded::new(self.session, self.selection)?;
         let player = Player::new(self.session.name(), Arc::new(recorded), rules, self.settings)?;
-        Ok(player.with_fallback(self.fallback).with_redact(self.redact).with_asks(self.asks))
+        let player = player.with_fallback(self.fallback).with_optional(self.optional);
+        Ok(player.with_redact(self.redact).with_asks(self.asks))
     }
 }

@@ -211,6 +211,8 @@ pub struct Player {
     rules: Rules,
     /// Hosts that may be asked in hybrid mode; all if there are none.
     fallback: Vec<Glob>,
+    /// Hosts whose requests decide nothing.
+    optional: Vec<Glob>,
     redact: redact::Options,
     /// Decides about requests that were not recorded.
     asks: Option<Arc<dyn Asks>>,
@@ -258,9 +260,10 @@ impl Player {
             said: Rules::default(),
         };
         let session = session.to_owned();
-        let (fallback, redact) = <(Vec<_>, redact::Options)>::default();
-        let state = Mutex::new(state);
-        Ok(Player { session, recordings, settings, rules, fallback, redact, asks: None, state })
+        let redact = redact::Options::default();
+        let (fallback, optional) = <(Vec<_>, Vec<_>)>::default();
+        let (asks, state) = (None, Mutex::new(state));
+        Ok(Player { session, recordings, settings, rules, fallback, optional, redact, asks, state })
     }
 
     /// Someone decides about each request that was not recorded.
@@ -289,12 +292,17 @@ impl Player {
         self
     }
 
+    /// What these hosts are asked, or not asked, fails no run.
+    #[must_use]
+    pub fn with_optional(mut self, hosts: Vec<Glob>) -> Player {
+        self.optional = hosts;
+        self
+    }
+
     /// Whether a host, with or without its port, may be asked for what was not recorded.
     pub fn may_ask(&self, host: &str) -> bool {
-        let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
-        let named = |glob: &Glob| glob.matches(host) || glob.matches(bare);
         self.settings.mode == Mode::Hybrid
-            && (self.fallback.is_empty() || self.fallback.iter().any(named))
+            && (self.fallback.is_empty() || has_host(&self.fallback, host))
     }
 
     /// How it behaves.
@@ -314,7 +322,10 @@ impl Player {
 
     /// Whether the run is to end, because a request was refused.
     pub fn is_over(&self) -> bool {
-        self.settings.kill && self.state().counts.refused > 0
+        self.settings.kill && {
+            let state = self.state();
+            state.mismatches.iter().any(|m| m.outcome == Outcome::Refused && !m.optional)
+        }
     }
 
     /// Whether everything was served at least once.
@@ -497,6 +508,7 @@ impl Player {
         let nearest = nearest.as_ref().map(|(exchange, c)| (*exchange, c));
         let mut mismatch = Mismatch::new(of, request, nearest, &self.rules);
         let program = client.program.as_deref();
+        mismatch.optional = has_host(&self.optional, &request.host);
         mismatch.program = program.map(|program| self.rules.without_secrets(program).into());
         let (mut asks, mut resolved) = (asks, None);
         if instead.is_none() {
@@ -564,7 +576,7 @@ impl Player {
             if entry.served > 0 && entry.turn == 0 {
                 saved.add(self.recordings.paid(entry.exchange), entry.served.into());
             }
-            if entry.served == 0 {
+            if entry.served == 0 && !has_host(&self.optional, &library.endpoint(entry).host) {
                 counts.unused += 1;
                 unused.push((entry.exchange, entry.turn));
             }
@@ -588,6 +600,12 @@ impl Player {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a host is named, with or without its port.
+fn has_host(globs: &[Glob], host: &str) -> bool {
+    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+    globs.iter().any(|glob| glob.matches(host) || glob.matches(bare))
 }
 
 /// The exchange as it is indexed; none if it can't be served, or is of another interface.

@@ -48,6 +48,9 @@ pub struct Mismatch {
     /// The process that asked, and its command, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// Whether it decides nothing, because of its host.
+    #[serde(default)]
+    pub optional: bool,
     /// The exchange that is nearest.
     pub nearest: Option<u32>,
     /// That exchange's request.
@@ -78,6 +81,7 @@ impl Mismatch {
             outcome,
             request: request.to_json(),
             program: None,
+            optional: false,
             nearest: nearest.map(|(exchange, _)| exchange),
             recorded: nearest.map(|(_, canonical)| canonical.to_json()),
             differences: Vec::new(),

@@ -68,6 +68,8 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         other_names,
         live: if passes { Some(Arc::new(is_live)) } else { None },
         served: known::served(&traffic),
+        // A real service may be there by now.
+        failed: if hybrid { Vec::new() } else { known::failed(&traffic) },
         others: true,
         policy: live.policy,
         answers: Arc::new(Answering::new(player, setup)),

@@ -60,7 +60,7 @@ impl Report {
     /// Whether the run has failed: in strict mode, requests that did not match or recorded ones
     /// that were never asked for; in warn mode, requests that nothing could be served for.
     pub fn failure(&self) -> Option<String> {
-        let open = |m: &&Mismatch| !matches!(m.outcome, Outcome::Resolved(_));
+        let open = |m: &&Mismatch| !matches!(m.outcome, Outcome::Resolved(_)) && !m.optional;
         let open = self.mismatches.iter().filter(open).count();
         let mismatches = units::plural(open, "mismatch", "mismatches");
         let unused = if self.allow_unused { 0 } else { self.counts.unused };

@@ -330,3 +330,23 @@ fn a_replay_may_have_other_keys_and_no_account_tells_them() {
         assert!(!OLD.iter().chain(&NEW).any(|value| told.contains(value)), "{told}");
     }
 }
+
+/// Services that a program asks beside its work must not decide about a run.
+#[test]
+fn a_service_can_be_optional_and_one_that_was_not_there_stays_away() {
+    let away = "curl -sS -m 5 http://203.0.113.5/ 2>&1 | cut -c1-9";
+    let script = format!("{}; {}; {away}; echo $1", ask("one"), ask("two"));
+    let case = Case::bash(&script).args(["bash", "{http}"]).server();
+    let recording = case.record_with(["--deny-net=203.0.113.5"]).record().unwrap();
+    let refused = |output: &Output| output.out().lines().filter(|l| *l == "curl: (7)").count();
+    assert_eq!(refused(&recording.output), 1, "{}", recording.output);
+    // It was not reached, and is not now: no request, no mismatch.
+    let output = replay(&recording, &[]);
+    assert_eq!((output.code, refused(&output)), (Some(0), 1), "{output}");
+    let others = format!("{}; {}", ask("three"), away);
+    assert_eq!(changed(&recording, &[], &others).code, Some(119));
+    assert_eq!(changed(&recording, &["--optional", "10.*"], &others).code, Some(119));
+    let output = changed(&recording, &["--optional", "127.0.0.1"], &others);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.err().contains("mismatch 1:"), "{output}");
+}

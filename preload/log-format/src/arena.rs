@@ -196,6 +196,10 @@ pub struct NetHeader {
     pub programs: Tellings,
     /// Loopback destinations that the player serves; others on loopback are live.
     pub served: [Address; SERVED_MAX],
+    /// Used entries of `failed`.
+    pub failed_count: AtomicU32,
+    /// Destinations that could not be reached while recording, and can't be now.
+    pub failed: [Address; SERVED_MAX],
     /// Recorded pids and the live ones that stand for them.
     pub pids: Pids,
     /// NUL-terminated directory of recorded clock readings and pids.

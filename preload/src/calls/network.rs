@@ -6,7 +6,7 @@
 //! finds it there by the port; so does the shim when the guest asks for an address ([`sockets`]).
 #![allow(unsafe_code, reason = "the guest's calls are performed with other addresses")]
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use log_format::arena::{Address, Socket, socket_state};
 use log_format::table::Memory;
@@ -143,21 +143,25 @@ enum Verdict {
 fn stream_verdict(to: Inet) -> Verdict {
     let net = &arena::header().net;
     let six = usize::from(to.unmapped().version == 6);
-    let port = |ports: &[core::sync::atomic::AtomicU32; 2]| match ports
-        .get(six)
-        .map_or(0, |p| p.load(Ordering::Relaxed))
-    {
-        0 => Verdict::Refused,
-        port => Verdict::Host(port as u16),
+    let port =
+        |ports: &[AtomicU32; 2]| match ports.get(six).map_or(0, |p| p.load(Ordering::Relaxed)) {
+            0 => Verdict::Refused,
+            port => Verdict::Host(port as u16),
+        };
+    let plain = to.unmapped();
+    let is_in = |list: &[Address], count: &AtomicU32| {
+        let count = count.load(Ordering::Acquire) as usize;
+        list.iter().take(count).any(|address| Inet::from_arena(address) == plain)
     };
     if to.is_loopback() {
-        let count = net.served_count.load(Ordering::Acquire) as usize;
-        let plain = to.unmapped();
-        let served = net.served.iter().take(count).any(|s| Inet::from_arena(s) == plain);
+        let served = is_in(&net.served, &net.served_count);
         return if served { port(&net.player) } else { Verdict::Live };
     }
     if to.port == DNS {
         return port(&net.dns);
+    }
+    if is_in(&net.failed, &net.failed_count) {
+        return Verdict::Refused;
     }
     if net.others.load(Ordering::Relaxed) != 0 { port(&net.player) } else { Verdict::Refused }
 }
