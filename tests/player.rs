@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Case, Mock, Output, RR_RUN, Recording, clean_environment, python, run};
+use crate::harness::{Case, Mock, Output, ROOT, RR_RUN, Recording, clean_environment, python, run};
 
 /// A running `rr-run serve`.
 struct Player {
@@ -295,4 +295,25 @@ fn a_model_explains_and_its_rule_is_kept_if_one_agrees() {
     let output = explain(b"");
     assert_eq!(output.code, Some(125), "{output}");
     assert!(output.err().contains("gave no explanation: Connection refused"), "{output}");
+}
+
+#[test]
+fn clients_that_misbehave_are_told_or_cut_and_hold_up_nobody() {
+    let recording = recorded(&["one"]);
+    let ca = recording.dir.path().join("player.pem").display().to_string();
+    let player = Player::start(&recording.session, &["--ca", &ca, "--mode", "strict"]);
+    let mut command = Command::new(python());
+    command.arg(format!("{ROOT}/tests/programs/bad_clients.py")).arg(&player.url);
+    let output = run(&mut command, b"", Duration::from_secs(100));
+    let expected = "cut off \nno HTTP HTTP/1.1 400 Bad Request\nhalf closed HTTP/1.1 400 Bad Request\n\
+                    reset gone\nstream reset frames\nbad frame frames\nlarge (400, True)\n\
+                    pinned SSLCertVerificationError\nafter all HTTP/1.1 400 Bad Request\n";
+    assert_eq!(output.out(), expected, "{output}");
+    let (code, err) = player.stop();
+    assert_eq!(code, Some(119), "{err}");
+    assert!(err.contains("not answered: a client: it sent no HTTP request"), "{err}");
+    assert!(
+        err.contains("not answered: a client to a.example: it ended the TLS handshake"),
+        "{err}"
+    );
 }

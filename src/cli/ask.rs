@@ -72,15 +72,12 @@ impl Asking {
 
 impl Asks for Asking {
     fn ask(&self, question: &Question<'_>) -> Answer {
-        // Other requests are served meanwhile.
-        tokio::task::block_in_place(|| {
-            let Ok(terminal) = self.terminal.lock() else { return Answer::Refuse };
-            let answer = self.decide(&terminal, question);
-            let kept = answer.and_then(|answer| self.keep(question, &answer).map(|()| answer));
-            kept.unwrap_or_else(|e| {
-                tell!("rr-run: failed to {e}");
-                Answer::Refuse
-            })
+        let Ok(terminal) = self.terminal.lock() else { return Answer::Refuse };
+        let answer = self.decide(&terminal, question);
+        let kept = answer.and_then(|answer| self.keep(question, &answer).map(|()| answer));
+        kept.unwrap_or_else(|e| {
+            tell!("rr-run: failed to {e}");
+            Answer::Refuse
         })
     }
 }

@@ -23,6 +23,8 @@ use crate::redact;
 use crate::report::out::tell;
 use crate::stream::{Exchange, Message, Request};
 
+/// Most clients that could not be answered and are named.
+const UNANSWERED_MAX: usize = 100;
 /// Most mismatches that are kept with all details.
 const DETAILED_MAX: usize = 1000;
 
@@ -192,6 +194,9 @@ pub struct Report {
     pub unused: Vec<(u32, u32)>,
     /// Requests that did not match.
     pub mismatches: Vec<Mismatch>,
+    /// Clients that could not be answered: who, whom they wanted, and why.
+    #[serde(default)]
+    pub unanswered: Vec<String>,
     /// Whether exchanges that were never asked for are all right.
     #[serde(default)]
     pub allow_unused: bool,
@@ -225,6 +230,7 @@ struct State {
     counts: Counts,
     mismatches: Vec<Mismatch>,
     mismatched: u32,
+    unanswered: Vec<String>,
     /// What the user has said in this run.
     said: Rules,
 }
@@ -257,6 +263,7 @@ impl Player {
             counts: Counts::default(),
             mismatches: Vec::new(),
             mismatched: 0,
+            unanswered: Vec::new(),
             said: Rules::default(),
         };
         let session = session.to_owned();
@@ -539,6 +546,16 @@ impl Player {
         }
     }
 
+    /// A client could not be answered.
+    pub fn unanswered(&self, what: &str) {
+        let what = self.rules.without_secrets(what).into_owned();
+        let mut state = self.state();
+        if state.unanswered.len() < UNANSWERED_MAX && !state.unanswered.contains(&what) {
+            tell!("rr-run: not answered: {what}");
+            state.unanswered.push(what);
+        }
+    }
+
     /// A real service that was to be asked does not answer.
     pub fn unreached(&self) {
         let mut state = self.state();
@@ -591,6 +608,7 @@ impl Player {
             endpoints: endpoints.into_values().collect(),
             unused,
             mismatches: state.mismatches.clone(),
+            unanswered: state.unanswered.clone(),
             allow_unused: self.settings.allow_unused,
             saved,
             hermetic: None,

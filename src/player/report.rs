@@ -106,6 +106,9 @@ impl Report {
         for (rule, times) in &counts.rules {
             let _ = writeln!(out, "  rule {rule}: {times}");
         }
+        for what in &self.unanswered {
+            let _ = writeln!(out, "  not answered: {what}");
+        }
         if !self.unused.is_empty() && self.mode == Mode::Strict && !self.allow_unused {
             let names: Vec<_> = self.unused.iter().take(NAMED_MAX).map(unused_name).collect();
             let more = self.unused.len().saturating_sub(NAMED_MAX);
@@ -290,6 +293,7 @@ mod tests {
             endpoints: vec![EndpointCounts { endpoint, recorded: 3, served: 2, unused }],
             unused: (0..unused as u32).map(|i| (i + 1, 0)).collect(),
             mismatches: Vec::new(),
+            unanswered: Vec::new(),
             allow_unused: false,
             saved: Paid { waited_ms: 1500, input_tokens: 2000, output_tokens: 7 },
             hermetic: None,

@@ -141,6 +141,15 @@ struct Context {
     program: Option<String>,
 }
 
+impl Context {
+    /// Tells of a client that could not be answered; `whom` it wanted, if that is known.
+    fn unanswered(&self, whom: Option<&str>, why: &str) {
+        let program = self.program.as_deref().unwrap_or("a client");
+        let whom = whom.map(|whom| format!(" to {whom}")).unwrap_or_default();
+        self.player.unanswered(&format!("{program}{whom}: {why}"));
+    }
+}
+
 /// How a connection came here.
 #[derive(Clone, Debug)]
 struct Origin {
@@ -229,10 +238,15 @@ async fn connection(
     socket.set_nodelay(true)?;
     // A client whose server speaks first waits: nothing recorded is served to it.
     let mut first = [0];
-    if timeout(PATIENCE, socket.peek(&mut first)).await?? == 0 {
-        return Ok(());
-    }
     let authority = destination.map(|d| d.to_string());
+    match timeout(PATIENCE, socket.peek(&mut first)).await {
+        Ok(Ok(0)) => return Ok(()),
+        Ok(peeked) => peeked.map(drop)?,
+        Err(_) => {
+            context.unanswered(authority.as_deref(), "it said nothing, as to servers that begin");
+            return Ok(());
+        }
+    }
     if first[0] == TLS_HANDSHAKE {
         return secured(socket, context, authority).await;
     }
@@ -248,7 +262,13 @@ where
 {
     let Some(authority) = &context.setup.authority else { return Ok(()) };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io);
-    let start = timeout(PATIENCE, start).await??;
+    let start = match timeout(PATIENCE, start).await? {
+        Ok(start) => start,
+        Err(e) => {
+            context.unanswered(destination.as_deref(), &format!("its TLS can't be read: {e}"));
+            return Err(e);
+        }
+    };
     let hello = start.client_hello();
     let sni = hello.server_name().map(str::to_owned);
     let h2 = hello.alpn().is_some_and(|mut all| all.any(|protocol| protocol == b"h2"));
@@ -268,8 +288,16 @@ where
         names.extend(context.setup.names(address));
     }
     let config = authority.server(names, alpn).map_err(|e| io::Error::other(e.to_string()))?;
-    let stream = timeout(PATIENCE, start.into_stream(config)).await??;
     let at = port.map(|port| format!("{}:{port}", sni.as_deref().unwrap_or(&name)));
+    let stream = match timeout(PATIENCE, start.into_stream(config)).await? {
+        Ok(stream) => stream,
+        Err(e) => {
+            let why =
+                format!("it ended the TLS handshake ({e}); does it trust other certificates?");
+            context.unanswered(at.as_deref().or(Some(&name)), &why);
+            return Err(e);
+        }
+    };
     http(stream, context, Origin { scheme: "https", authority: at }).await;
     Ok(())
 }
@@ -283,11 +311,17 @@ where
         let mut builder = auto::Builder::new(TokioExecutor::new());
         let mut http1 = builder.http1();
         http1.auto_date_header(false).timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+        http1.half_close(true);
         let mut http2 = builder.http2();
         http2.auto_date_header(false).max_concurrent_streams(STREAMS_MAX);
+        let (told, at) = (context.clone(), origin.authority.clone());
         let service = service_fn(move |request| answered(request, context.clone(), origin.clone()));
-        // The client cut the connection, or sent what is not HTTP: hyper has answered that.
-        let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+        let served = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+        // Clients may cut connections.
+        let parsed = served.err().and_then(|e| e.downcast::<hyper::Error>().ok());
+        if let Some(e) = parsed.filter(|e| e.is_parse()) {
+            told.unanswered(at.as_deref(), &format!("it sent no HTTP request: {e}"));
+        }
     })
 }
 
