@@ -1,8 +1,8 @@
 //! Measures the player: `player_load index` and `player_load streams [STREAMS] [TOKENS]`.
 //!
 //! `index` loads 100,000 exchanges and looks requests up. `streams` serves a synthetic stream of
-//! 200 tokens, 20 ms apart, in a process of its own to 1 and to 1,000 clients at a time, and
-//! compares each piece's arrival with its recorded time.
+//! 200 tokens, 20 ms apart, in a process of its own to 1 and to 1,000 clients at a time, who start
+//! within a second, and compares each piece's arrival with its recorded time.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
+/// Time between the starts of two streams: a thousand programs do not start at once.
+const STARTS_APART: Duration = Duration::from_millis(1);
 /// Time between two tokens, nanoseconds.
 const APART_NS: u64 = 20_000_000;
 
@@ -153,8 +155,11 @@ fn measure(server: &mut std::process::Child, streams: usize, tokens: usize) -> R
     let runtime = runtime()?;
     for count in [1, streams] {
         let mut late = runtime.block_on(async {
-            let tasks: Vec<_> =
-                (0..count).map(|_| tokio::spawn(read_stream(address, tokens))).collect();
+            let stream = |i: usize| async move {
+                tokio::time::sleep(STARTS_APART * i as u32).await;
+                read_stream(address, tokens).await
+            };
+            let tasks: Vec<_> = (0..count).map(|i| tokio::spawn(stream(i))).collect();
             let mut all = Vec::new();
             for task in tasks {
                 all.extend(task.await??);

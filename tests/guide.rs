@@ -59,6 +59,21 @@ fn the_commands_of_process_replay_work() {
 }
 
 #[test]
+fn the_commands_of_network_replay_work() {
+    runs("replay-network.md");
+}
+
+#[test]
+fn the_commands_of_policy_work() {
+    runs("policy.md");
+}
+
+#[test]
+fn the_commands_of_installation_work() {
+    runs("install.md");
+}
+
+#[test]
 fn every_page_with_commands_has_its_test() {
     let tested = fs::read_to_string(Path::new(ROOT).join("tests/guide.rs")).unwrap();
     for page in pages() {
