@@ -7,6 +7,7 @@
 //! 3. Whoever answers ([`Answers`]) gets each connection with its destination.
 
 pub mod accept;
+pub mod asker;
 pub mod clocks;
 pub mod dns;
 pub mod known;

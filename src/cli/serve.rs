@@ -67,7 +67,8 @@ pub(super) struct Playing {
     /// Serve the answers to a request again from the first when all were served
     #[arg(long)]
     repeat: bool,
-    /// Serve only these recorded exchanges: host=GLOB, path=GLOB, process=ID or exchange=FROM..TO
+    /// Serve only these recorded exchanges: host=GLOB, path=GLOB, process=ID, exchange=FROM..TO,
+    /// time=FROM..TO (seconds since the recording's start) or step=PROCESS:FROM..TO
     #[arg(long, value_name = "CHOICE")]
     only: Vec<Choice>,
     /// Do not serve these recorded exchanges

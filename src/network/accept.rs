@@ -6,15 +6,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use log_format::arena::{Address, ProcEntry, proc_state, socket_state};
+use log_format::arena::{Address, socket_state};
 use rustix::net::sockopt::set_socket_linger;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use super::asker::Asker;
 use super::dns::{self, Fits, Names};
 use crate::error::{Error, Result};
 use crate::log::map::ArenaMap;
-use crate::report::units;
-use crate::session::manifest::ByteText;
 
 /// A connection of the guest's, accepted for its destination.
 #[derive(Debug)]
@@ -27,8 +26,8 @@ pub struct Accepted {
     pub process: u64,
     /// Its descriptor.
     pub fd: i32,
-    /// The process and its command, for people; none if it has ended already.
-    pub program: Option<String>,
+    /// Who has made it; none if the process has ended already.
+    pub asker: Option<Asker>,
 }
 
 /// What answers a guest's connections.
@@ -177,8 +176,9 @@ async fn accept(listener: TcpListener, ours: Accepting) {
         let answered: Pin<Box<dyn Future<Output = ()> + Send>> = match real {
             Some(host) => Box::pin(pass_on(stream, host)),
             None => {
-                let program = program_of(arena, process);
-                answers.answer(Accepted { stream, destination, process, fd, program })
+                let socket = arena.sockets().get(place);
+                let asker = socket.and_then(|socket| Asker::of(arena, socket));
+                answers.answer(Accepted { stream, destination, process, fd, asker })
             }
         };
         let arena = arena.clone();
@@ -189,20 +189,6 @@ async fn accept(listener: TcpListener, ours: Accepting) {
             }
         });
     }
-}
-
-/// The process with this key, and what it runs.
-fn program_of(arena: &ArenaMap, key: u64) -> Option<String> {
-    const LONGEST: usize = 200;
-    let alive = |entry: &&ProcEntry| {
-        entry.key.load(Ordering::Acquire) == key
-            && entry.state.load(Ordering::Acquire) == proc_state::LIVE
-    };
-    let pid = arena.procs_used().iter().find(alive)?.pid.load(Ordering::Acquire);
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words = command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0);
-    let argv: Vec<_> = words.map(|word| ByteText(word.to_vec())).collect();
-    Some(format!("process {pid}: {}", units::command(&argv, LONGEST)))
 }
 
 /// The entry of the socket whose guest's end has this address: its place, and what it says.

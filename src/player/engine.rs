@@ -19,10 +19,13 @@ use super::rules::{Glob, Rules};
 use super::timing::Timing;
 use super::turns;
 use crate::error::Result;
+use crate::network::asker::Asker;
 use crate::redact;
 use crate::report::out::tell;
 use crate::stream::{Exchange, Message, Request};
 
+/// Most mismatches whose stack is looked at, which takes a while.
+const STACKS_MAX: u32 = 20;
 /// Most clients that could not be answered and are named.
 const UNANSWERED_MAX: usize = 100;
 /// Most mismatches that are kept with all details.
@@ -132,6 +135,8 @@ pub struct Client {
     pub direct: bool,
     /// The process and its command, if that is known.
     pub program: Option<String>,
+    /// Where in the program it is, if that is known.
+    pub asker: Option<Asker>,
 }
 
 /// What happened, in numbers.
@@ -515,6 +520,9 @@ impl Player {
         let nearest = nearest.as_ref().map(|(exchange, c)| (*exchange, c));
         let mut mismatch = Mismatch::new(of, request, nearest, &self.rules);
         let program = client.program.as_deref();
+        if state.mismatched <= STACKS_MAX {
+            mismatch.stack = client.asker.map(|asker| asker.stack()).unwrap_or_default();
+        }
         mismatch.optional = has_host(&self.optional, &request.host);
         mismatch.program = program.map(|program| self.rules.without_secrets(program).into());
         let (mut asks, mut resolved) = (asks, None);

@@ -48,6 +48,9 @@ pub struct Mismatch {
     /// The process that asked, and its command, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// Where in the program, innermost first, if that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
     /// Whether it decides nothing, because of its host.
     #[serde(default)]
     pub optional: bool,
@@ -81,6 +84,7 @@ impl Mismatch {
             outcome,
             request: request.to_json(),
             program: None,
+            stack: Vec::new(),
             optional: false,
             nearest: nearest.map(|(exchange, _)| exchange),
             recorded: nearest.map(|(_, canonical)| canonical.to_json()),
@@ -144,6 +148,9 @@ impl Mismatch {
         let mut out = format!("mismatch {}: {}\n  {outcome}\n", self.id, self.headline());
         if let Some(program) = &self.program {
             out.push_str(&format!("  asked by {program}\n"));
+        }
+        for (number, frame) in self.stack.iter().enumerate() {
+            out.push_str(&format!("    #{number} {frame}\n"));
         }
         for difference in &self.differences {
             out.push_str(&format!("  {difference}\n"));

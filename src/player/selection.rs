@@ -16,6 +16,10 @@ pub enum Choice {
     Process(String),
     /// Those whose numbers are in a range: first and last.
     Numbers(u32, u32),
+    /// Those that were asked in a span of the recording, nanoseconds since its start.
+    Times(u64, u64),
+    /// Those that a process asked at one of its steps in a range: its id, first and last.
+    Steps(String, u64, u64),
 }
 
 impl FromStr for Choice {
@@ -28,21 +32,37 @@ impl FromStr for Choice {
             "host" => return Glob::try_from(value.to_owned()).map(Choice::Host),
             "path" => return Glob::try_from(value.to_owned()).map(Choice::Path),
             "process" => return Ok(Choice::Process(value.to_owned())),
-            "exchange" => return numbers(value),
+            "exchange" => {
+                let (from, to) = range(value, 1, u32::MAX)?;
+                return Ok(Choice::Numbers(from, to));
+            }
+            "time" => {
+                let (from, to) = range(value, 0.0, f64::MAX)?;
+                let ns = |seconds: f64| (seconds * 1e9) as u64;
+                return Ok(Choice::Times(ns(from), ns(to)));
+            }
+            "step" => {
+                let (process, steps) =
+                    value.split_once(':').ok_or("steps are of a process: 1.2:340..")?;
+                let (from, to) = range(steps, 0, u64::MAX)?;
+                return Ok(Choice::Steps(process.to_owned(), from, to));
+            }
             _ => {}
         }
-        Err("exchanges are chosen by host=GLOB, path=GLOB, process=ID or exchange=FROM..TO".into())
+        Err("exchanges are chosen by host=GLOB, path=GLOB, process=ID, exchange=FROM..TO, \
+             time=FROM..TO or step=PROCESS:FROM..TO"
+            .into())
     }
 }
 
 /// `7`, `7..9` (both included), `7..` or `..9`.
-fn numbers(text: &str) -> Result<Choice, String> {
-    let number = |text: &str, other: u32| match text {
+fn range<T: FromStr>(text: &str, first: T, last: T) -> Result<(T, T), String> {
+    let number = |text: &str, other: T| match text {
         "" => Ok(other),
-        _ => text.parse().map_err(|_| format!("'{text}' is not the number of an exchange")),
+        _ => text.parse().map_err(|_| format!("'{text}' is not a number")),
     };
     let (from, to) = text.split_once("..").unwrap_or((text, text));
-    Ok(Choice::Numbers(number(from, 1)?, number(to, u32::MAX)?))
+    Ok((number(from, first)?, number(to, last)?))
 }
 
 impl Choice {
@@ -60,6 +80,8 @@ impl Choice {
             }
             Choice::Process(id) => id == process,
             Choice::Numbers(from, to) => (*from..=*to).contains(&exchange.id),
+            Choice::Times(from, to) => (*from..=*to).contains(&request.started_ns),
+            Choice::Steps(id, from, to) => id == process && (*from..=*to).contains(&request.step),
         }
     }
 }
@@ -91,6 +113,8 @@ mod tests {
         let mut exchange = sample::answered(7, sample::chat(&["hello"]), &[]);
         exchange.request.authority = "api.example.org:443".into();
         exchange.request.target = "/v1/chat/completions?x=1".into();
+        exchange.request.started_ns = 2_500_000_000;
+        exchange.request.step = 340;
         let has = |only: &[&str], except: &[&str]| {
             let parsed = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
             let selection = Selection { only: parsed(only), except: parsed(except) };
@@ -102,6 +126,12 @@ mod tests {
         assert!(!has(&[], &["process=1.2"]) && has(&[], &["process=1"]));
         assert!(has(&["exchange=5.."], &[]) && has(&["exchange=7"], &[]));
         assert!(!has(&["exchange=..6"], &[]) && !has(&["exchange=1..9"], &["exchange=7..7"]));
+        assert!(has(&["time=2.5.."], &[]) && has(&["time=..3"], &["time=2.6..9"]));
+        assert!(has(&["step=1.2:340.."], &[]) && !has(&["step=1.2:341.."], &[]));
+        assert!(!has(&["step=1.3:..400"], &[]));
+        for bad in ["time=x", "step=3", "step=1:x"] {
+            assert!(bad.parse::<Choice>().is_err(), "{bad}");
+        }
         for bad in ["", "host", "host=", "port=3", "exchange=x", "exchange=1..x"] {
             assert!(bad.parse::<Choice>().is_err(), "{bad}");
         }

@@ -37,6 +37,7 @@ use super::{Client, Decision, Player};
 use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
 use crate::intercept::trust::{self, Trust};
+use crate::network::asker::Asker;
 use crate::network::{Accepted, Answers};
 use crate::redact;
 use crate::report::out::tell;
@@ -139,6 +140,8 @@ struct Context {
     setup: Arc<Setup>,
     /// Who asks, if that is known.
     program: Option<String>,
+    /// And where in the program.
+    asker: Option<Asker>,
 }
 
 impl Context {
@@ -175,8 +178,9 @@ impl Answering {
 impl Answers for Answering {
     fn answer(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (player, setup) = (self.player.clone(), self.setup.clone());
-        let Accepted { stream, destination, program, .. } = accepted;
-        let context = Arc::new(Context { player, setup, program });
+        let Accepted { stream, destination, asker, .. } = accepted;
+        let program = asker.and_then(|asker| asker.program());
+        let context = Arc::new(Context { player, setup, program, asker });
         Box::pin(async move {
             let _ = connection(stream, context, Some(destination)).await;
         })
@@ -198,7 +202,7 @@ pub async fn serve(
     setup: Setup,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let context = Arc::new(Context { player, setup: Arc::new(setup), program: None });
+    let context = Arc::new(Context { player, setup: Arc::new(setup), program: None, asker: None });
     let (running, ended) = watch::channel(());
     tokio::pin!(stop);
     loop {
@@ -342,7 +346,7 @@ async fn answered(
     // HTTP/2 always names the authority; in HTTP/1 only clients of a proxy do.
     let proxied = parts.version < hyper::Version::HTTP_2 && parts.uri.authority().is_some();
     let direct = origin.authority.is_none() && !proxied;
-    let client = Client { direct, program: context.program.clone() };
+    let client = Client { direct, program: context.program.clone(), asker: context.asker };
     let collected = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::{command, replay};
 use crate::harness::{Case, Output, RR_RUN, Recording, Server, clean_environment, run};
 
+const SHORT: Duration = Duration::from_secs(30);
+
 /// Asks the server at port `$1` for a chat.
 pub(super) fn ask(question: &str) -> String {
     format!(
@@ -328,6 +330,28 @@ fn a_replay_may_have_other_keys_and_no_account_tells_them() {
         let told = told.replace("&lt;", "<").replace("&gt;", ">");
         assert!(told.contains("shout <secret> and - <secret>"), "{told}");
         assert!(!OLD.iter().chain(&NEW).any(|value| told.contains(value)), "{told}");
+    }
+}
+
+#[test]
+fn mismatches_say_where_in_the_program_they_come_from() {
+    let recording = recorded(&["one"]);
+    let dir = recording.dir.path();
+    let script = "import sys, threading, urllib.request\n\n\
+                  def ask_the_oracle():\n    \
+                  urllib.request.urlopen(f'http://127.0.0.1:{sys.argv[1]}/x')\n\n\
+                  thread = threading.Thread(target=ask_the_oracle)\nthread.start()\n";
+    std::fs::write(dir.join("oracle.py"), script).unwrap();
+    let oracle = format!("{} {}/oracle.py $1", crate::harness::python(), dir.display());
+    for (program, frame) in [
+        (oracle.as_str(), "ask_the_oracle ("),
+        ("curl -sS http://127.0.0.1:$1/x", "curl_easy_perform+"),
+    ] {
+        changed(&recording, &["--allow-unused"], program);
+        let mut command = Command::new(RR_RUN);
+        clean_environment(&mut command);
+        let output = run(command.arg("mismatches").arg(&recording.session), b"", SHORT);
+        assert!(output.out().contains(frame), "{frame} is missing in {output}");
     }
 }
 

@@ -157,6 +157,11 @@ pub struct Socket {
     pub process: AtomicU64,
     /// Steps of that process then.
     pub step: AtomicU64,
+    /// Where the registers stand that the thread which made it had at its latest call, in the
+    /// kernel's order (`gregset_t`). (network replay)
+    pub regs_at: AtomicU64,
+    /// That thread's id, as the guest knows it.
+    pub tid: AtomicI32,
     /// The guest's end: loopback address and port.
     pub local: Address,
     /// The other end as the guest sees it.
@@ -579,7 +584,7 @@ pub struct SlotHeader {
 const _: () = assert!(size_of::<ArenaHeader>() <= HEADER_BYTES);
 const _: () = assert!(size_of::<ProcEntry>() == 192);
 const _: () = assert!(size_of::<SlotHeader>() == 64);
-const _: () = assert!(size_of::<Socket>() == 96);
+const _: () = assert!(size_of::<Socket>() == 112);
 const _: () = assert!(SOCKETS_AT.is_multiple_of(64));
 const _: () = assert!(DATA_AT.is_multiple_of(4096) && SLOT_BYTES.is_multiple_of(4096));
 

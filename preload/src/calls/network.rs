@@ -377,6 +377,8 @@ fn announce(t: &Thread, socket: &Socket, fd: u64, to: Inet) {
     socket.fd.store(fd as i32, Ordering::Relaxed);
     socket.process.store(p.entry().key.load(Ordering::Relaxed), Ordering::Relaxed);
     socket.step.store(p.steps.load(Ordering::Relaxed), Ordering::Relaxed);
+    socket.regs_at.store(&raw const t.regs as u64, Ordering::Relaxed);
+    socket.tid.store(t.tid, Ordering::Relaxed);
     socket.shown.set(0, 0, [0; 16]);
     to.store(&socket.peer);
 }

@@ -14,7 +14,7 @@ fn player(settings: Settings, rules: &str) -> Player {
 
 fn ask(player: &Player, request: &Request) -> Result<u32, String> {
     let canonical = player.canonical(request).unwrap();
-    match player.decide(&canonical, &Client { direct: true, program: None }).unwrap() {
+    match player.decide(&canonical, &Client { direct: true, ..Client::default() }).unwrap() {
         Decision::Serve { exchange, .. } => Ok(exchange.id),
         Decision::Refuse(report) => Err(report),
         Decision::Upstream(_) => Err("upstream".into()),
