@@ -10,6 +10,7 @@
 //! 6. A request that was not recorded becomes a [`mismatch`], which names what changed; a model may
 //!    [`explain`] it.
 
+pub mod account;
 pub mod builder;
 pub mod engine;
 pub mod explain;
@@ -33,8 +34,9 @@ pub mod sketch;
 pub mod timing;
 pub mod turns;
 
+pub use account::Report;
 pub use builder::Builder;
-pub use engine::{Client, Decision, Mode, Player, Recordings, Report, Settings};
+pub use engine::{Client, Decision, Mode, Player, Recordings, Settings};
 pub use interface::Interface;
 pub use key::Canonical;
 pub use matching::{Found, Host, Library, Options};

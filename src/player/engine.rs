@@ -1,5 +1,7 @@
 //! The player itself, without its sockets: requests in, decisions out.
 
+mod asking;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::account::{Counts, EndpointCounts, Report};
 use super::fault::{Action, Faults};
-use super::hermetic::Hermetic;
 use super::interface::Interface;
 use super::key::Canonical;
 use super::matching::{Found, Host, Library, Options};
 use super::mismatch::{Mismatch, Outcome, Why};
 use super::report::Paid;
-use super::resolution::{self, Answer, Asks, Question, Resolution};
+use super::resolution::Asks;
 use super::rules::{Glob, Rules};
 use super::timing::Timing;
 use super::turns;
@@ -137,80 +139,6 @@ pub struct Client {
     pub program: Option<String>,
     /// Where in the program it is, if that is known.
     pub asker: Option<Asker>,
-}
-
-/// What happened, in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Requests.
-    pub requests: u64,
-    /// Answered by the same canonical request.
-    pub exact: u64,
-    /// Answered under rules.
-    pub by_rule: u64,
-    /// Of those, by the rules that changed the request.
-    pub rules: BTreeMap<String, u64>,
-    /// Answered out of sequence, in warn mode.
-    pub in_sequence: u64,
-    /// Answered as the user said.
-    #[serde(default)]
-    pub resolved: u64,
-    /// Met a fault.
-    pub faults: u64,
-    /// Refused.
-    pub refused: u64,
-    /// Answered by the real services.
-    #[serde(default)]
-    pub upstream: u64,
-    /// Asked of real services that did not answer.
-    #[serde(default)]
-    pub unreached: u64,
-    /// Recorded exchanges and turns.
-    pub recorded: u64,
-    /// Of those, never asked for.
-    pub unused: u64,
-}
-
-/// The same for one endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointCounts {
-    /// Method, host and path.
-    pub endpoint: String,
-    /// Recorded.
-    pub recorded: u64,
-    /// Times that one was served.
-    pub served: u64,
-    /// Recorded, and never asked for.
-    pub unused: u64,
-}
-
-/// The account of a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
-    /// Name of the session.
-    pub session: String,
-    /// How requests that were not recorded were treated.
-    pub mode: Mode,
-    /// Totals.
-    pub counts: Counts,
-    /// By endpoint.
-    pub endpoints: Vec<EndpointCounts>,
-    /// Exchanges that were never asked for, with their turns (0: not of a WebSocket).
-    pub unused: Vec<(u32, u32)>,
-    /// Requests that did not match.
-    pub mismatches: Vec<Mismatch>,
-    /// Clients that could not be answered: who, whom they wanted, and why.
-    #[serde(default)]
-    pub unanswered: Vec<String>,
-    /// Whether exchanges that were never asked for are all right.
-    #[serde(default)]
-    pub allow_unused: bool,
-    /// What the exchanges that were served would have cost.
-    #[serde(default)]
-    pub saved: Paid,
-    /// What a network replay touched.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hermetic: Option<Hermetic>,
 }
 
 /// Serves the exchanges of one session.
@@ -415,67 +343,6 @@ impl Player {
         let entry = library.entry(entry).ok_or_else(|| missing(0))?;
         let exchange = Box::new(self.recordings.exchange(entry.exchange)?);
         Ok(Decision::Serve { exchange, turn: entry.turn, action })
-    }
-
-    /// The entry that answers a request because the user has said so, counted as served.
-    fn said(
-        &self,
-        state: &mut State,
-        request: &Canonical,
-        nearest: Option<u32>,
-    ) -> Result<Option<u32>> {
-        let fingerprint = resolution::fingerprint(request, &self.rules);
-        let kept = [&state.said, &self.rules].into_iter().find_map(|r| r.resolved(fingerprint));
-        if let Some(exchange) = kept {
-            return Ok(state.library.serve(exchange));
-        }
-        if !state.said.has_rules() {
-            return Ok(None);
-        }
-        let Some(entry) = nearest.and_then(|i| state.library.entry(i)) else { return Ok(None) };
-        let (exchange, turn) = (entry.exchange, entry.turn);
-        let Some(mut recorded) = self.asked(exchange, turn)? else { return Ok(None) };
-        let mut asked = request.clone();
-        for rules in [&self.rules, &state.said] {
-            rules.apply(&mut recorded);
-            rules.apply(&mut asked);
-        }
-        let same = recorded.fingerprint() == asked.fingerprint();
-        Ok(if same { state.library.serve(exchange) } else { None })
-    }
-
-    /// Has the user decide about a request; the entry that is to answer it, and whether the real
-    /// service is to.
-    fn resolve(
-        &self,
-        state: &mut State,
-        (request, host): (&Canonical, Host),
-        mismatch: &mut Mismatch,
-        upstream: bool,
-    ) -> (Option<u32>, bool) {
-        let Some(asks) = &self.asks else { return (None, upstream) };
-        let fingerprint = resolution::fingerprint(request, &self.rules);
-        let exchanges = resolution::offered(&state.library, request, host);
-        let question =
-            Question { mismatch, rules: &self.rules, request: fingerprint, exchanges, upstream };
-        let exchange = match asks.ask(&question) {
-            Answer::Refuse => return (None, false),
-            Answer::Upstream => return (None, upstream),
-            Answer::Serve(exchange) => {
-                let request = resolution::text(fingerprint);
-                state.said.resolve(Resolution { request, serve: exchange });
-                Some(exchange)
-            }
-            Answer::Accept(rules) => {
-                state.said.extend(rules.into());
-                mismatch.nearest
-            }
-        };
-        let entry = exchange.and_then(|exchange| state.library.serve(exchange));
-        if let Some((_, exchange)) = entry.zip(exchange) {
-            mismatch.outcome = Outcome::Resolved(exchange);
-        }
-        (entry, false)
     }
 
     fn missed(

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Mode, Report};
+use super::account::Report;
+use super::engine::Mode;
 use super::hermetic::Hermetic;
 use super::mismatch::{Mismatch, Outcome};
 use super::resolution::Resolution;
@@ -282,7 +283,7 @@ fn numbers(runs: &Path) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::player::engine::{Counts, EndpointCounts};
+    use crate::player::account::{Counts, EndpointCounts};
 
     fn report(mode: Mode, unused: u64) -> Report {
         let endpoint = "POST a/b".to_owned();

@@ -53,7 +53,7 @@ pub enum Answer {
     Upstream,
 }
 
-/// Whoever decides. It may take its time: the request waits, and those that need a decision.
+/// Whoever decides. It may take its time: the player answers nobody meanwhile.
 pub trait Asks: Send + Sync {
     /// What is to be done about a request.
     fn ask(&self, question: &Question<'_>) -> Answer;

@@ -10,7 +10,7 @@ use super::source::{Options, Seen, observe};
 use super::watch::{Follower, Telemetry};
 use crate::error::{Error, Result};
 use crate::launch::setup::now_ns;
-use crate::player::engine::Report;
+use crate::player::Report;
 use crate::session::{Manifest, Session};
 
 /// A replay that is told of.
