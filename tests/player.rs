@@ -175,8 +175,8 @@ fn what_came_before_a_cut_arrives() {
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         let output = bash(&format!("set -- {}; {} {version}", player.url, ask("one")));
         assert_ne!(output.code, Some(0), "{output}");
-        let pieces = output.out().matches("data: ").count();
-        assert!(pieces >= 2 && !output.out().contains("[DONE]"), "{version}: {output}");
+        let events = output.out().matches("data: ").count();
+        assert!(events == 8 && !output.out().contains("[DONE]"), "{version}: {output}");
     }
     player.stop();
 }

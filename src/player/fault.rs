@@ -10,7 +10,7 @@
 //! body = '{"error": {"message": "slow down"}}'
 //! # serve = 12                # ... or with this exchange of the session
 //! # delay_ms = 5000           # wait before the answer
-//! # truncate_after = 10       # end the body after 10 pieces, cutting the connection
+//! # truncate_after = 10       # end the body after 10 tokens, cutting the connection
 //! # end = "reset"             # cut the connection without an answer ("hang": never answer)
 //! ```
 
@@ -44,7 +44,8 @@ pub struct Action {
     pub answer: Option<Answer>,
     /// Pause before the answer, milliseconds.
     pub delay_ms: u64,
-    /// Pieces of the body after which the connection is cut.
+    /// Tokens of the body (events of a stream, lines, else pieces) after which the connection is
+    /// cut.
     pub truncate_after: Option<usize>,
     /// An end without an answer.
     pub end: Option<Cut>,

@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod units;
 mod upstream;
 mod websocket;
 

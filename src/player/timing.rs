@@ -16,20 +16,20 @@ pub enum Timing {
     Scale(f64),
     /// No pauses.
     Instant,
-    /// This many pieces each second.
+    /// This many tokens each second: events of a stream, lines of NDJSON, else pieces.
     TokensPerSecond(f64),
 }
 
 impl Timing {
-    /// How long after the request piece number `index` leaves (0 is the head), when it came
-    /// `recorded_ns` after the request in the recording.
-    pub fn pause(self, index: usize, recorded_ns: u64) -> Duration {
+    /// How long after the request a piece leaves, with which `tokens` will have left (0: the head),
+    /// when it came `recorded_ns` after the request in the recording.
+    pub fn pause(self, tokens: usize, recorded_ns: u64) -> Duration {
         let recorded = Duration::from_nanos(recorded_ns);
         match self {
             Timing::Recorded => recorded,
             Timing::Scale(factor) => recorded.mul_f64(factor),
             Timing::Instant => Duration::ZERO,
-            Timing::TokensPerSecond(rate) => Duration::from_secs_f64(index as f64 / rate),
+            Timing::TokensPerSecond(rate) => Duration::from_secs_f64(tokens as f64 / rate),
         }
     }
 }

@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::units::Units;
 use super::{Cut, body};
 use crate::error::Error;
 use crate::player::Timing;
@@ -145,7 +146,8 @@ pub(super) async fn exchange(
             ended_ns: exchange.ended_ns,
             timing,
             whole,
-            pieces_max: action.truncate_after,
+            units: Units::of(&recorded.headers),
+            tokens_max: action.truncate_after,
         };
         body::send(plan)
     };

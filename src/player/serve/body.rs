@@ -9,6 +9,7 @@ use http_body_util::channel::{Channel, Sender};
 use hyper::HeaderMap;
 
 use super::answer::AnswerBody;
+use super::units::{Counter, Units};
 use crate::player::Timing;
 use crate::stream::Body;
 
@@ -39,8 +40,10 @@ pub(super) struct Plan {
     pub(super) timing: Timing,
     /// Whether it ended as it should; else the connection is cut at the end.
     pub(super) whole: bool,
-    /// Pieces after which the connection is cut.
-    pub(super) pieces_max: Option<usize>,
+    /// What counts as a token.
+    pub(super) units: Units,
+    /// Tokens after which the connection is cut.
+    pub(super) tokens_max: Option<usize>,
 }
 
 /// Sleeps until a time; not at all if it has passed.
@@ -59,25 +62,33 @@ pub(super) fn send(plan: Plan) -> AnswerBody {
 }
 
 async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
-    let Plan { body, trailers, at, asked_ns, ended_ns, timing, whole, pieces_max } = plan;
+    let Plan { body, trailers, at, asked_ns, ended_ns, timing, whole, units, tokens_max } = plan;
+    let (mut counter, max) = (Counter::new(units), tokens_max.unwrap_or(usize::MAX));
+    if max == 0 {
+        return cut(sender).await;
+    }
     let mut window = Window { body, start: 0, bytes: Bytes::new() };
     let mut sent: u64 = 0;
     for index in 0..window.body.chunks.len() {
         let chunk = window.body.chunks[index];
-        if pieces_max.is_some_and(|max| index >= max) {
-            return cut(sender).await;
-        }
-        let due = at + timing.pause(index + 1, chunk.time_ns.saturating_sub(asked_ns));
         // Read before the time has come.
         let mut piece = match window.next(sent, chunk.end).await {
             Ok(piece) => piece,
             Err(e) => return sender.abort(e),
         };
-        sleep_until(due).await;
+        let mut last = counter.take(&piece, max);
+        let tokens = if units == Units::Pieces { index + 1 } else { counter.count };
+        sleep_until(at + timing.pause(tokens, chunk.time_ns.saturating_sub(asked_ns))).await;
         loop {
             sent += piece.len() as u64;
+            if let Some(end) = last {
+                piece.truncate(end);
+            }
             if !piece.is_empty() && sender.send_data(piece).await.is_err() {
                 return;
+            }
+            if last.is_some() {
+                return cut(sender).await;
             }
             if sent >= chunk.end {
                 break;
@@ -86,10 +97,14 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
                 Ok(piece) => piece,
                 Err(e) => return sender.abort(e),
             };
+            last = counter.take(&piece, max);
+        }
+        if counter.piece(max) {
+            return cut(sender).await;
         }
     }
     if !whole {
-        let due = timing.pause(window.body.chunks.len(), ended_ns.saturating_sub(asked_ns));
+        let due = timing.pause(counter.count, ended_ns.saturating_sub(asked_ns));
         sleep_until(at + due).await;
         return cut(sender).await;
     }
