@@ -38,13 +38,13 @@ fn are_recorded(p: &Process) -> bool {
 
 /// Gives an image that begins its pid.
 pub fn open(t: &mut Thread) {
+    if t.process().mode != Mode::Network {
+        return;
+    }
     let mut path = [0u8; 1100];
     let dir = arena::string(&arena::header().net.clocks_dir, &mut path);
     let Some(name) = path.get_mut(dir..dir + pids::FILE.len()) else { return };
     name.copy_from_slice(pids::FILE);
-    if t.process().mode != Mode::Network {
-        return;
-    }
     if let Some(len) = map_file(&path, AT, FILE_BYTES_MAX) {
         LEN.store(len, Ordering::Relaxed);
     }
@@ -55,9 +55,12 @@ pub fn open(t: &mut Thread) {
     }
 }
 
-/// Gives a process that begins its pid.
+/// Gives a process that begins its pid. (A process replay has it from the log.)
 pub fn begin(t: &mut Thread) {
     let p = t.process();
+    if p.mode != Mode::Network {
+        return;
+    }
     let key = p.entry().key.load(Ordering::Relaxed);
     t.tid = of_process(p, key, p.real_pid);
     t.process().pid = t.tid;
