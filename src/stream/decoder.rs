@@ -52,6 +52,8 @@ pub struct CallDecoder {
     last_ns: u64,
     last_step: u64,
     unknown: BTreeMap<String, u64>,
+    /// Room for what the next event says.
+    deltas: Vec<Delta>,
 }
 
 impl CallDecoder {
@@ -99,6 +101,7 @@ impl CallDecoder {
             last_ns: request.ended_ns,
             last_step: request.step,
             unknown: BTreeMap::new(),
+            deltas: Vec::new(),
         };
         match dialect {
             Some(dialect) => decoder.speaks(dialect, body),
@@ -234,7 +237,7 @@ impl CallDecoder {
             let body = std::mem::take(&mut self.request.1);
             self.speaks(dialect, &body);
         }
-        let mut deltas = Vec::new();
+        let mut deltas = std::mem::take(&mut self.deltas);
         let known = match self.dialect {
             // Errors before the stream begins look alike everywhere.
             Some(_) if self.call.status.is_some_and(|status| status >= 400) => {
@@ -250,9 +253,10 @@ impl CallDecoder {
                 true
             }
         };
-        for delta in deltas {
+        for delta in deltas.drain(..) {
             self.apply(delta);
         }
+        self.deltas = deltas;
         if !known {
             let name = json["type"].as_str().unwrap_or(frame.name);
             let name = if name.is_empty() { "data without a type" } else { name };
@@ -310,17 +314,20 @@ impl CallDecoder {
     fn text(&mut self, output: u32, kind: TokenKind, text: &str) {
         self.came = true;
         let Some(output) = self.output(output) else { return };
-        let content = text.to_owned();
-        match (output.parts.last_mut(), kind) {
+        let part = match (output.parts.last_mut(), kind) {
             (Some(Part::Text { content }), TokenKind::Text)
             | (Some(Part::Reasoning { content }), TokenKind::Reasoning)
-            | (Some(Part::Refusal { content }), TokenKind::Refusal) => content.push_str(text),
-            (_, TokenKind::Reasoning) => output.parts.push(Part::Reasoning { content }),
-            (_, TokenKind::Refusal) => output.parts.push(Part::Refusal { content }),
-            (_, TokenKind::Text | TokenKind::ToolCall | TokenKind::Event) => {
-                output.parts.push(Part::Text { content });
+            | (Some(Part::Refusal { content }), TokenKind::Refusal) => {
+                content.push_str(text);
+                return;
             }
-        }
+            (_, TokenKind::Reasoning) => Part::Reasoning { content: text.to_owned() },
+            (_, TokenKind::Refusal) => Part::Refusal { content: text.to_owned() },
+            (_, TokenKind::Text | TokenKind::ToolCall | TokenKind::Event) => {
+                Part::Text { content: text.to_owned() }
+            }
+        };
+        output.parts.push(part);
     }
 
     /// Adds to a tool call, a new one if its key is new; its number among the output's calls.
@@ -392,7 +399,9 @@ impl CallDecoder {
 /// A JSON value. Halves of surrogate pairs, which services written in JavaScript send where they
 /// cut a text, become U+FFFD.
 pub(super) fn parsed(bytes: &[u8]) -> Option<Value> {
-    serde_json::from_slice(bytes).ok().or_else(|| {
+    // Checked at once, rather than string by string.
+    let text = std::str::from_utf8(bytes).ok();
+    text.and_then(|text| serde_json::from_str(text).ok()).or_else(|| {
         let text = String::from_utf8_lossy(bytes);
         serde_json::from_str(&without_halves(&text)).ok()
     })
