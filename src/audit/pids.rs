@@ -57,8 +57,7 @@ impl Pids {
         match record.header.kind {
             Kind::Call | Kind::Yield | Kind::Start => self.call(record, bytes, out),
             Kind::Signal => {
-                let info = HEADER_BYTES + 8;
-                self.siginfo(info, out);
+                self.siginfo(out.get_mut(HEADER_BYTES + 8..).unwrap_or_default());
             }
             _ => {}
         }
@@ -91,19 +90,18 @@ impl Pids {
             if tid_of_child || row.holds_pid(buf.arg.into(), &call.args) {
                 self.replace(out, at(buf.bytes));
             } else if row.holds_siginfo(buf.arg.into(), &call.args) {
-                self.siginfo(at(buf.bytes), out);
+                let (from, len) = (at(buf.bytes), buf.bytes.len());
+                self.siginfo(out.get_mut(from..from + len).unwrap_or_default());
             }
         }
     }
 
     /// Replaces the sender in a siginfo that has one, and drops the times of a child.
-    fn siginfo(&mut self, at: usize, out: &mut [u8]) {
-        let Some(info) = out.get(at..) else { return };
+    fn siginfo(&mut self, info: &mut [u8]) {
         let Some(pid) = siginfo_pid(info) else { return };
-        let of_child = info.first_chunk() == Some(&SIGCHLD.to_le_bytes());
-        self.replace(out, at + pid);
-        if of_child {
-            out.iter_mut().skip(at + SI_TIMES).take(16).for_each(|b| *b = 0);
+        self.replace(info, pid);
+        if info.first_chunk() == Some(&SIGCHLD.to_le_bytes()) {
+            info.iter_mut().skip(SI_TIMES).take(16).for_each(|b| *b = 0);
         }
     }
 

@@ -292,8 +292,10 @@ impl Drain {
         let Some(entry) = arena.procs().get(index) else { return };
         let key = entry.key.load(Ordering::Acquire);
         let state = entry.state.load(Ordering::Acquire);
-        let unknown = self.collected.drained.get(&key).is_none_or(|d| !d.exited);
-        if entry.slot.load(Ordering::Acquire) != 0 || state == proc_state::LIVE || unknown {
+        // It may have handed its last slot over before it ended.
+        let untold = state == proc_state::EXITED
+            && self.collected.drained.get(&key).is_none_or(|d| !d.exited);
+        if entry.slot.load(Ordering::Acquire) != 0 || state == proc_state::LIVE || untold {
             self.take_rest(key, index);
             entry.slot.store(0, Ordering::Release);
         }

@@ -29,6 +29,9 @@ pub struct Counts {
     pub faults: u64,
     /// Refused.
     pub refused: u64,
+    /// Refused as well, but asked of a host that decides nothing.
+    #[serde(default)]
+    pub optional: u64,
     /// Answered by the real services.
     #[serde(default)]
     pub upstream: u64,

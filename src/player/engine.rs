@@ -262,10 +262,7 @@ impl Player {
 
     /// Whether the run is to end, because a request was refused.
     pub fn is_over(&self) -> bool {
-        self.settings.kill && {
-            let state = self.state();
-            state.mismatches.iter().any(|m| m.outcome == Outcome::Refused && !m.optional)
-        }
+        self.settings.kill && self.state().counts.refused > 0
     }
 
     /// Whether everything was served at least once.
@@ -390,7 +387,8 @@ impl Player {
         if state.mismatched <= STACKS_MAX {
             mismatch.stack = client.asker.map(|asker| asker.stack()).unwrap_or_default();
         }
-        mismatch.optional = has_host(&self.optional, &request.host);
+        let optional = has_host(&self.optional, &request.host);
+        mismatch.optional = optional;
         mismatch.program = program.map(|program| self.rules.without_secrets(program).into());
         let (mut asks, mut resolved) = (asks, None);
         if instead.is_none() {
@@ -415,7 +413,9 @@ impl Player {
                 Ok(Decision::Upstream(meant))
             }
             None => {
-                state.counts.refused += 1;
+                let refused =
+                    if optional { &mut state.counts.optional } else { &mut state.counts.refused };
+                *refused += 1;
                 Ok(Decision::Refuse(first_lines))
             }
         }

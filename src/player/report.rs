@@ -101,6 +101,10 @@ impl Report {
             let many = units::plural(counts.resolved as usize, "request", "requests");
             let _ = writeln!(out, "  {many} answered as the user said");
         }
+        if counts.optional > 0 {
+            let many = units::plural(counts.optional as usize, "request", "requests");
+            let _ = writeln!(out, "  {many} to optional hosts refused");
+        }
         if counts.unreached > 0 {
             let _ = writeln!(out, "  {}", self.unreached());
         }

@@ -267,13 +267,9 @@ where
 {
     let Some(authority) = &context.setup.authority else { return Ok(()) };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io);
-    let start = match timeout(PATIENCE, start).await? {
-        Ok(start) => start,
-        Err(e) => {
-            context.unanswered(destination.as_deref(), &format!("its TLS can't be read: {e}"));
-            return Err(e);
-        }
-    };
+    let start = timeout(PATIENCE, start).await?.inspect_err(|e| {
+        context.unanswered(destination.as_deref(), &format!("its TLS can't be read: {e}"));
+    })?;
     let hello = start.client_hello();
     let sni = hello.server_name().map(str::to_owned);
     let h2 = hello.alpn().is_some_and(|mut all| all.any(|protocol| protocol == b"h2"));
@@ -294,15 +290,10 @@ where
     }
     let config = authority.server(names, alpn).map_err(|e| io::Error::other(e.to_string()))?;
     let at = port.map(|port| format!("{}:{port}", sni.as_deref().unwrap_or(&name)));
-    let stream = match timeout(PATIENCE, start.into_stream(config)).await? {
-        Ok(stream) => stream,
-        Err(e) => {
-            let why =
-                format!("it ended the TLS handshake ({e}); does it trust other certificates?");
-            context.unanswered(at.as_deref().or(Some(&name)), &why);
-            return Err(e);
-        }
-    };
+    let stream = timeout(PATIENCE, start.into_stream(config)).await?.inspect_err(|e| {
+        let why = format!("it ended the TLS handshake ({e}); does it trust other certificates?");
+        context.unanswered(at.as_deref().or(Some(&name)), &why);
+    })?;
     http(stream, context, Origin { scheme: "https", authority: at }).await;
     Ok(())
 }

@@ -76,9 +76,9 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
             Ok(piece) => piece,
             Err(e) => return sender.abort(e),
         };
+        let is_last = counter.piece(max);
         let mut last = counter.take(&piece, max);
-        let tokens = if units == Units::Pieces { index + 1 } else { counter.count };
-        sleep_until(at + timing.pause(tokens, chunk.time_ns.saturating_sub(asked_ns))).await;
+        sleep_until(at + timing.pause(counter.count, chunk.time_ns.saturating_sub(asked_ns))).await;
         loop {
             sent += piece.len() as u64;
             if let Some(end) = last {
@@ -99,7 +99,7 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
             };
             last = counter.take(&piece, max);
         }
-        if counter.piece(max) {
+        if is_last {
             return cut(sender).await;
         }
     }

@@ -1,7 +1,8 @@
 //! What counts as a token of a streamed body: an event, a line, or a piece.
 
+use crate::player::key::field;
 use crate::stream::Header;
-use crate::stream::exchange::header;
+use crate::stream::framing::Framing;
 
 /// How a body is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,17 +18,13 @@ pub(super) enum Units {
 impl Units {
     /// The units of a body with these fields.
     pub(super) fn of(headers: &[Header]) -> Units {
-        let field = |name: &str| header(headers, name).unwrap_or_default().to_ascii_lowercase();
-        let kind = field("content-type");
-        let is = |name: &[u8]| memchr::memmem::find(&kind, name).is_some();
-        if !matches!(field("content-encoding").as_slice(), b"" | b"identity") {
-            Units::Pieces
-        } else if is(b"text/event-stream") {
-            Units::Events
-        } else if is(b"ndjson") || is(b"jsonl") || is(b"json-lines") {
-            Units::Lines
-        } else {
-            Units::Pieces
+        if field(headers, "content-encoding").is_some_and(|coding| coding != "identity") {
+            return Units::Pieces;
+        }
+        match field(headers, "content-type").and_then(|kind| Framing::of_content_type(&kind)) {
+            Some(Framing::Sse) => Units::Events,
+            Some(Framing::Lines) => Units::Lines,
+            _ => Units::Pieces,
         }
     }
 }
@@ -50,6 +47,9 @@ impl Counter {
 
     /// Counts the units that end in `bytes`, up to `max` in all; where that one ends.
     pub(super) fn take(&mut self, bytes: &[u8], max: usize) -> Option<usize> {
+        if self.units == Units::Pieces {
+            return None;
+        }
         for (at, byte) in bytes.iter().enumerate() {
             let ends = match (self.units, byte) {
                 (Units::Pieces, _) => false,
@@ -75,7 +75,7 @@ impl Counter {
         None
     }
 
-    /// A recorded piece is over; whether that was the last.
+    /// A recorded piece leaves; whether that is the last.
     pub(super) fn piece(&mut self, max: usize) -> bool {
         if self.units == Units::Pieces {
             self.count += 1;
