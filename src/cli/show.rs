@@ -9,8 +9,7 @@ use serde_json::json;
 use super::StoreArgs;
 use crate::decode;
 use crate::error::{Error, Result};
-use crate::report::out::tell;
-use crate::report::out::{stdout, written};
+use crate::report::out::{stdout, tell, written};
 use crate::report::units;
 use crate::session::{Process, Session, Status};
 

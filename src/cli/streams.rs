@@ -14,8 +14,7 @@ use serde_json::json;
 
 use super::StoreArgs;
 use crate::error::{Error, Result};
-use crate::report::out::tell;
-use crate::report::out::{self, stdout, written};
+use crate::report::out::{self, stdout, tell, written};
 use crate::session::Session;
 use crate::stream::performance::StreamPerformance;
 use crate::stream::recorded::call_of;

@@ -65,13 +65,6 @@ impl fmt::Debug for dyn Asks {
     }
 }
 
-/// The fingerprint by which an answer is kept.
-pub fn fingerprint(request: &Canonical, rules: &Rules) -> Fingerprint {
-    let mut ruled = request.clone();
-    rules.apply(&mut ruled);
-    ruled.fingerprint()
-}
-
 /// The text of a fingerprint in a rules file.
 pub fn text(fingerprint: Fingerprint) -> String {
     format!("{:032x}", fingerprint.0)
@@ -153,7 +146,7 @@ mod tests {
     fn kept_answers_are_read_again() {
         let request = Canonical::new(&sample::chat(&["a"]), &[]).unwrap();
         let builtin = Rules::builtin().unwrap();
-        let fingerprint = fingerprint(&request, &builtin);
+        let fingerprint = builtin.fingerprint(&request);
         let line = |serve| {
             format!("[[resolution]]\nrequest = \"{}\"\nserve = {serve}\n", text(fingerprint))
         };

@@ -279,6 +279,13 @@ impl Rules {
         changed.map(|rule| rule.name.as_str()).collect()
     }
 
+    /// The fingerprint of a request under all rules.
+    pub fn fingerprint(&self, request: &Canonical) -> Fingerprint {
+        let mut ruled = request.clone();
+        self.apply(&mut ruled);
+        ruled.fingerprint()
+    }
+
     /// A rules file that holds these rules.
     ///
     /// # Errors

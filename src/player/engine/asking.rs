@@ -15,7 +15,7 @@ impl Player {
         request: &Canonical,
         nearest: Option<u32>,
     ) -> Result<Option<u32>> {
-        let fingerprint = resolution::fingerprint(request, &self.rules);
+        let fingerprint = self.rules.fingerprint(request);
         let kept = [&state.said, &self.rules].into_iter().find_map(|r| r.resolved(fingerprint));
         if let Some(exchange) = kept {
             return Ok(state.library.serve(exchange));
@@ -25,13 +25,10 @@ impl Player {
         }
         let Some(entry) = nearest.and_then(|i| state.library.entry(i)) else { return Ok(None) };
         let (exchange, turn) = (entry.exchange, entry.turn);
-        let Some(mut recorded) = self.asked(exchange, turn)? else { return Ok(None) };
-        let mut asked = request.clone();
-        for rules in [&self.rules, &state.said] {
-            rules.apply(&mut recorded);
-            rules.apply(&mut asked);
-        }
-        let same = recorded.fingerprint() == asked.fingerprint();
+        let Some(recorded) = self.asked(exchange, turn)? else { return Ok(None) };
+        let mut rules = self.rules.clone();
+        rules.extend(state.said.clone());
+        let same = rules.fingerprint(&recorded) == rules.fingerprint(request);
         Ok(if same { state.library.serve(exchange) } else { None })
     }
 
@@ -45,7 +42,7 @@ impl Player {
         upstream: bool,
     ) -> (Option<u32>, bool) {
         let Some(asks) = &self.asks else { return (None, upstream) };
-        let fingerprint = resolution::fingerprint(request, &self.rules);
+        let fingerprint = self.rules.fingerprint(request);
         let exchanges = resolution::offered(&state.library, request, host);
         let question =
             Question { mismatch, rules: &self.rules, request: fingerprint, exchanges, upstream };
