@@ -7,6 +7,7 @@
 //! * [`chunk`]: the frame format, bytes in and out; [`frames`]: one process's files.
 //! * [`reader`]: its events; `tail`: those that a running recording has not written yet.
 
+mod ahead;
 pub mod chunk;
 pub mod drain;
 pub mod feed;

@@ -52,6 +52,16 @@ impl Frames {
         })
     }
 
+    /// Another reader of them, from the same place on.
+    ///
+    /// # Errors
+    /// Lack of memory.
+    pub(super) fn again(&self) -> Result<Frames> {
+        let mut again = Frames::open(&self.session, self.key, self.ragged_end)?;
+        again.jump(self.at);
+        Ok(again)
+    }
+
     /// Key of the process.
     pub fn key(&self) -> u64 {
         self.key

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use log_format::record::{HEADER_BYTES, Header, Kind, Malformed, Record};
 
+use super::ahead::Ahead;
+use super::chunk;
 use super::frames::{FrameAt, Frames};
 use super::map::ArenaMap;
 use super::tail::Tail;
@@ -78,6 +80,8 @@ pub struct Events {
     places: Vec<FramePlace>,
     /// What a running recording has not written yet.
     tail: Option<Tail>,
+    /// Reads the frames in place of `frames`, which says where they are.
+    ahead: Option<Ahead>,
 }
 
 impl Events {
@@ -106,7 +110,20 @@ impl Events {
             done: false,
             places: Vec::new(),
             tail: None,
+            ahead: None,
         })
+    }
+
+    /// Has frames read and decompressed by threads of their own until the next
+    /// [`Events::seek`], for a pass over a long log that is finished.
+    ///
+    /// # Errors
+    /// No thread or memory for it.
+    pub fn read_ahead(&mut self) -> Result<()> {
+        if self.tail.is_none() && self.ahead.is_none() {
+            self.ahead = Some(Ahead::begin(&self.frames)?);
+        }
+        Ok(())
     }
 
     /// Goes on behind the log files with what stands in the arena of the running recording.
@@ -121,6 +138,7 @@ impl Events {
     /// # Errors
     /// As [`Events::next_event`].
     pub fn seek(&mut self, step: u64) -> Result<()> {
+        self.ahead = None;
         self.frames.jump(FrameAt::default());
         let mut best = None;
         let mut offset = 0u64;
@@ -210,6 +228,7 @@ impl Events {
     pub fn close(&mut self) {
         self.done = true;
         (self.buf, self.pos) = (Vec::new(), 0);
+        self.ahead = None;
         self.frames.jump(FrameAt::default());
     }
 
@@ -274,10 +293,9 @@ impl Events {
     /// and its step.
     fn more(&mut self, start: u64) -> Result<Option<(u32, u64)>> {
         let in_arena = self.tail.as_ref().is_some_and(Tail::has_begun);
-        if !in_arena && let Some(frame) = self.frames.read(&mut self.buf)? {
+        if !in_arena && let Some(frame) = self.frame()? {
             let next = self.frames.position();
-            let offset =
-                next.offset - super::chunk::HEADER_BYTES as u64 - u64::from(frame.stored_len);
+            let offset = next.offset - chunk::HEADER_BYTES as u64 - u64::from(frame.stored_len);
             let at = FrameAt { file: next.file, offset, seq: frame.seq };
             self.places.push(FramePlace { start, len: frame.raw_len, at });
             return Ok(Some((frame.first_record, frame.first_step)));
@@ -293,6 +311,14 @@ impl Events {
         // The slot may have been written to the file while it was looked for.
         let Some(frame) = self.frames.read(&mut self.buf)? else { return Ok(None) };
         Ok(Some((frame.first_record, frame.first_step)))
+    }
+
+    /// Appends the next frame's bytes.
+    fn frame(&mut self) -> Result<Option<chunk::Header>> {
+        let Some(ahead) = &mut self.ahead else { return self.frames.read(&mut self.buf) };
+        let Some((header, next)) = ahead.read(&mut self.buf)? else { return Ok(None) };
+        self.frames.jump(next);
+        Ok(Some(header))
     }
 
     fn take(&mut self, len: usize, pass: bool) -> Result<Event<'_>> {

@@ -15,6 +15,11 @@ use crate::log::Events;
 use crate::log::reader::FramePlace;
 use crate::session::{Process, Session, Status};
 
+/// Logs of so many bytes are read ahead.
+const LONG: u64 = 4 << 20;
+/// So many at most: each takes some threads, and 1 MiB for each of these.
+const AHEAD_MAX: usize = 4;
+
 /// What was read.
 pub(crate) struct Merged {
     /// All connections.
@@ -51,6 +56,8 @@ struct Merge<'a> {
     handed_over: HashMap<u32, usize>,
     base_ns: u64,
     live: bool,
+    /// Logs that were begun to be read ahead.
+    ahead: usize,
     merged: Merged,
 }
 
@@ -69,6 +76,7 @@ pub(crate) fn merge(session: &Session, sink: &mut dyn Sink) -> Result<Merged> {
         handed_over: HashMap::new(),
         base_ns: manifest.started_mono_ns,
         live: manifest.status == Status::Recording,
+        ahead: 0,
         merged: Merged {
             connections: Vec::new(),
             frames: HashMap::new(),
@@ -93,16 +101,28 @@ impl<'a> Merge<'a> {
     fn begin(&mut self, key: u64, table: Table, time_ns: u64) -> Result<()> {
         let Some(process) = self.processes.remove(&key) else { return Ok(()) };
         self.assembler.copied(&table);
-        let events = self.session.events(process)?;
+        let mut events = self.session.events(process)?;
+        self.read_ahead(&mut events, process.bytes)?;
         self.next.push(Reverse((time_ns, self.readers.len())));
         self.readers.push(Reader { key, events, table, time_ns, done: false });
         Ok(())
     }
 
+    /// Has a long log's frames decompressed by another thread while events are looked at.
+    fn read_ahead(&mut self, events: &mut Events, bytes: u64) -> Result<()> {
+        if !self.live && bytes >= LONG && self.ahead < AHEAD_MAX {
+            self.ahead += 1;
+            events.read_ahead()?;
+        }
+        Ok(())
+    }
+
     /// Begins to read the log of plaintext.
     fn begin_plaintext(&mut self) -> Result<()> {
-        let expected = (!self.live).then_some(self.session.manifest().tls.log.bytes);
-        let events = Events::open(self.session.dir(), PLAIN_KEY, self.live, expected)?;
+        let bytes = self.session.manifest().tls.log.bytes;
+        let expected = (!self.live).then_some(bytes);
+        let mut events = Events::open(self.session.dir(), PLAIN_KEY, self.live, expected)?;
+        self.read_ahead(&mut events, bytes)?;
         self.next.push(Reverse((0, self.readers.len())));
         let table = Table::default();
         self.readers.push(Reader { key: PLAIN_KEY, events, table, time_ns: 0, done: false });
