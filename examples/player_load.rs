@@ -81,6 +81,7 @@ fn exchange(id: u32, tokens: usize) -> Exchange {
         status: 200,
         reason: "OK".into(),
         headers: vec![header("content-type", "text/event-stream")],
+        protocol: Protocol::Http11,
         interim: Vec::new(),
         body: Body::held(bytes, chunks),
         trailers: Vec::new(),

@@ -2,6 +2,7 @@
 
 mod agents;
 mod clients;
+mod heads;
 mod interactive;
 mod modes;
 mod packets;

@@ -137,11 +137,8 @@ pub fn write(session: &Session, out: &mut dyn Write) -> Result<Vec<String>> {
 fn entry(started_ns: u64, exchange: &Exchange, connection: Option<&Connection>) -> Result<Entry> {
     let Exchange { request, response, .. } = exchange;
     let ms = |ns: u64| ns as f64 / 1e6;
-    let version = match exchange.protocol {
-        Protocol::Http10 => "HTTP/1.0",
-        Protocol::Http11 | Protocol::WebSocket => "HTTP/1.1",
-        Protocol::Http2 => "HTTP/2",
-    };
+    let version = version(exchange.protocol);
+    let answers = response.as_ref().map_or(version, |r| self::version(r.protocol));
     let answered_ns = response.as_ref().map_or(exchange.ended_ns, |r| r.started_ns);
     let ended_ns = response.as_ref().map_or(exchange.ended_ns, |r| r.ended_ns).max(answered_ns);
     // An answer may begin before the request has been sent whole.
@@ -171,7 +168,7 @@ fn entry(started_ns: u64, exchange: &Exchange, connection: Option<&Connection>) 
         started_date_time: date(started_ns + request.started_ns),
         time: timings.send + timings.wait + timings.receive,
         request: har_request(request, version)?,
-        response: har_response(exchange, response.as_ref(), version)?,
+        response: har_response(exchange, response.as_ref(), answers)?,
         cache: json!({}),
         timings,
         server_ip_address,
@@ -185,6 +182,15 @@ fn entry(started_ns: u64, exchange: &Exchange, connection: Option<&Connection>) 
         messages: (exchange.protocol == Protocol::WebSocket)
             .then(|| messages.iter().map(|m| message(started_ns, m)).collect()),
     })
+}
+
+/// As a status line names it, and as HTTP/2 is called.
+fn version(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http10 => "HTTP/1.0",
+        Protocol::Http11 | Protocol::WebSocket => "HTTP/1.1",
+        Protocol::Http2 => "HTTP/2",
+    }
 }
 
 fn har_request(request: &Request, http_version: &'static str) -> Result<HarRequest> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::redact::{self, Redactor};
 use crate::stream::{Body, Chunk, End, Exchange, Header, Protocol, Request, Response};
+use hyper::StatusCode;
 
 /// Directory in a session that holds its layers.
 pub const LAYERS: &str = "layers";
@@ -167,6 +168,8 @@ impl Line {
         let fields = |all: Vec<(String, String)>| {
             all.into_iter().map(|(name, value)| Header { name: name.into(), value: value.into() })
         };
+        // Which phrase the service used is not kept.
+        let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         let chunks = self.chunks.into_iter();
         let chunks = chunks.map(|(end, time_ns)| Chunk { end, time_ns, step: 0 }).collect();
         Ok(Exchange {
@@ -189,8 +192,9 @@ impl Line {
             },
             response: Some(Response {
                 status: self.status,
-                reason: String::new(),
+                reason: reason.unwrap_or_default().to_owned(),
                 headers: fields(self.headers).collect(),
+                protocol: Protocol::Http11,
                 interim: Vec::new(),
                 body: Body::held(STANDARD.decode(self.body)?, chunks),
                 trailers: Vec::new(),

@@ -57,6 +57,7 @@ pub(crate) fn answered(id: u32, request: Request, pieces: &[&str]) -> Exchange {
             status: 200,
             reason: "OK".into(),
             headers: vec![header("content-type", "text/event-stream")],
+            protocol: Protocol::Http11,
             interim: Vec::new(),
             body: Body::held(bytes, chunks),
             trailers: Vec::new(),

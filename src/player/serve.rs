@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod head;
 mod units;
 mod upstream;
 mod websocket;
@@ -45,6 +46,7 @@ use crate::report::out::tell;
 use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
+use head::Spellings;
 use upstream::Upstream;
 pub(super) use upstream::{send, tls};
 
@@ -66,6 +68,7 @@ pub struct Setup {
     /// Names that clients may have connected to an address by.
     names: HashMap<IpAddr, Vec<String>>,
     upstream: Option<Upstream>,
+    spellings: Spellings,
 }
 
 impl Setup {
@@ -375,7 +378,8 @@ async fn answered(
         }
         (Decision::Serve { exchange, action, .. }, ..) => {
             let timing = context.player.settings().timing;
-            answer::exchange(*exchange, action, timing, at, &parts).await?
+            let spellings = &context.setup.spellings;
+            answer::exchange(*exchange, action, timing, at, &parts, spellings).await?
         }
         (Decision::Fault(action), ..) => answer::fault(action).await?,
         (Decision::Refuse(report), ..) => answer::refused(&report),

@@ -84,6 +84,8 @@ pub struct Request {
 /// A response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
+    /// The version that it names: HTTP/1.0 may answer HTTP/1.1 (RFC 9110, section 6.2).
+    pub protocol: Protocol,
     /// Status code.
     pub status: u16,
     /// Reason phrase (HTTP/1).

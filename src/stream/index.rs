@@ -38,7 +38,7 @@ pub(super) const INDEX: &str = "streams.idx";
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RRRUNIDX");
 /// Version of the index's own format; another one is made anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 40;
 /// Largest tables that are read, bytes.
 const TABLES_BYTES_MAX: u64 = 1 << 30;

@@ -4,12 +4,14 @@ use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http_body_util::channel::Channel;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::head::{self, Spellings};
 use super::units::Units;
 use super::{Cut, body};
 use crate::error::Error;
@@ -22,19 +24,14 @@ use crate::stream::{Direction, End, Exchange, Header, Response as Recorded};
 /// Body of an answer.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Fields that belong to one connection, or that hyper writes itself.
-const OF_THE_CONNECTION: [&str; 7] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-    "te",
-    "proxy-authenticate",
-];
-
 pub(super) fn empty() -> AnswerBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that does not say that it is empty.
+fn unknown() -> AnswerBody {
+    let (_, body) = Channel::<Bytes, io::Error>::new(1);
+    body.boxed_unsync()
 }
 
 fn full(bytes: impl Into<Bytes>) -> AnswerBody {
@@ -88,7 +85,7 @@ pub(super) async fn fault(action: Action) -> Result<Response<AnswerBody>, Cut> {
             *response.status_mut() =
                 StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             for (name, value) in &answer.headers {
-                insert(response.headers_mut(), name.as_bytes(), value.as_bytes());
+                head::insert(response.headers_mut(), name.as_bytes(), value.as_bytes());
             }
             Ok(response)
         }
@@ -108,6 +105,7 @@ pub(super) async fn exchange(
     timing: Timing,
     at: Instant,
     asked: &Parts,
+    spellings: &Spellings,
 ) -> Result<Response<AnswerBody>, Cut> {
     pause(&action).await;
     let at = at + std::time::Duration::from_millis(action.delay_ms);
@@ -120,7 +118,8 @@ pub(super) async fn exchange(
     if !accepts(asked, &recorded.headers) {
         recorded = decoded(recorded).await?;
     }
-    let mut headers = fields(&recorded.headers);
+    let mut response = Response::new(empty());
+    head::give(&mut response, &recorded, asked.version, spellings).await;
     let bodiless = asked.method == Method::HEAD || matches!(recorded.status, 204 | 304);
     let declared = header(&recorded.headers, "content-length")
         .and_then(|v| std::str::from_utf8(v).ok()?.trim().parse::<u64>().ok());
@@ -132,15 +131,18 @@ pub(super) async fn exchange(
         // What the guest has read is all there is.
         End::Open | End::Closed(_) | End::Reset { .. } | End::Malformed(_) => false,
     };
-    if whole && !bodiless && declared.is_none() && recorded.body.is_empty() {
-        headers.insert("content-length", HeaderValue::from_static("0"));
-    }
-    let content = if bodiless || (whole && recorded.body.is_empty()) {
-        empty()
+    if bodiless || (whole && recorded.body.is_empty()) {
+        let headers = response.headers();
+        let framed =
+            headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+        if framed && asked.version < Version::HTTP_2 {
+            // So that hyper writes these as they are.
+            *response.body_mut() = unknown();
+        }
     } else {
-        let plan = body::Plan {
+        *response.body_mut() = body::send(body::Plan {
             body: recorded.body,
-            trailers: fields(&recorded.trailers),
+            trailers: head::fields(&recorded.trailers),
             at,
             asked_ns,
             ended_ns: exchange.ended_ns,
@@ -148,13 +150,8 @@ pub(super) async fn exchange(
             whole,
             units: Units::of(&recorded.headers),
             tokens_max: action.truncate_after,
-        };
-        body::send(plan)
-    };
-    let mut response = Response::new(content);
-    *response.status_mut() =
-        StatusCode::from_u16(recorded.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *response.headers_mut() = headers;
+        });
+    }
     Ok(response)
 }
 
@@ -188,24 +185,6 @@ async fn decoded(mut recorded: Recorded) -> Result<Recorded, Cut> {
         recorded
     });
     decoding.await.map_err(|_| Cut("the player has stopped"))
-}
-
-/// Recorded fields, without those of the connection.
-pub(super) fn fields(recorded: &[Header]) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(recorded.len());
-    for field in recorded {
-        let own = OF_THE_CONNECTION.iter().any(|n| field.name.eq_ignore_ascii_case(n.as_bytes()));
-        if !own {
-            insert(&mut headers, &field.name, &field.value);
-        }
-    }
-    headers
-}
-
-fn insert(headers: &mut HeaderMap, name: &[u8], value: &[u8]) {
-    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-        headers.append(name, value);
-    }
 }
 
 /// Lets a browser's page of any origin ask what it has announced.

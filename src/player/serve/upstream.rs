@@ -21,7 +21,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::PATIENCE;
-use super::answer::{AnswerBody, fields};
+use super::answer::AnswerBody;
+use super::head::fields;
 use crate::error::{Error, Result};
 use crate::player::layer::Layer;
 use crate::report::out::tell;
@@ -65,6 +66,7 @@ impl Upstream {
             status: parts.status.as_u16(),
             reason: String::new(),
             headers: headers.collect(),
+            protocol: Protocol::Http11,
             interim: Vec::new(),
             body: Body::held(Bytes::new(), Vec::new()),
             trailers: Vec::new(),

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Message as Out, Utf8Bytes};
 
 use super::answer::{self, AnswerBody};
 use super::body::sleep_until;
+use super::head;
 use crate::player::fault::Action;
 use crate::player::key::Canonical;
 use crate::player::turns::{Turn, turns};
@@ -64,7 +65,7 @@ pub(super) async fn open(
     let started_ns = exchange.response.as_ref().map_or(asked_ns, |r| r.started_ns);
     sleep_until(at + timing.pause(0, started_ns.saturating_sub(asked_ns))).await;
     let recorded = exchange.response.as_ref().map(|r| r.headers.as_slice()).unwrap_or_default();
-    let mut headers = answer::fields(recorded);
+    let mut headers = head::fields(recorded);
     OF_THE_HANDSHAKE.iter().for_each(|name| drop(headers.remove(*name)));
     headers.insert("connection", HeaderValue::from_static("Upgrade"));
     headers.insert("upgrade", HeaderValue::from_static("websocket"));

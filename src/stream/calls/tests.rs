@@ -55,6 +55,7 @@ pub(crate) fn exchange<B: AsRef<[u8]>>(
             status: 200,
             reason: "OK".into(),
             headers: vec![header("Content-Type", content_type)],
+            protocol: Protocol::Http11,
             interim: Vec::new(),
             body: body(pieces),
             trailers: Vec::new(),

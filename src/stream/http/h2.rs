@@ -257,6 +257,7 @@ impl Fields {
             status,
             reason: String::new(),
             headers: self.headers,
+            protocol: Protocol::Http2,
             interim: Vec::new(),
             body: Default::default(),
             trailers: Vec::new(),

@@ -39,6 +39,7 @@ struct StoredRequest {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredResponse {
+    protocol: Protocol,
     status: u16,
     reason: String,
     headers: Vec<Header>,
@@ -99,6 +100,7 @@ impl Stored {
         };
         let response = exchange.response.map(|a| StoredResponse {
             body: StoredBody::new(&a.body, &mut numbers),
+            protocol: a.protocol,
             status: a.status,
             reason: a.reason,
             headers: a.headers,
@@ -145,6 +147,7 @@ impl Stored {
             step: q.step,
         };
         let response = self.response.map(|a| Response {
+            protocol: a.protocol,
             body: a.body.into_body(&key),
             status: a.status,
             reason: a.reason,

@@ -117,6 +117,7 @@ pub(super) fn response(bytes: &[u8], at: Begun) -> Result<Response, String> {
         Err(e) => return Err(format!("a response's head: {e}")),
     }
     Ok(Response {
+        protocol: protocol(parsed.version),
         status: parsed.code.unwrap_or_default(),
         reason: parsed.reason.unwrap_or_default().to_owned(),
         headers: parsed.headers.iter().map(field).collect(),
