@@ -11,7 +11,7 @@ pub mod asker;
 pub mod clocks;
 pub mod dns;
 pub mod known;
-mod pids;
+mod processes;
 pub mod programs;
 
 use std::ffi::OsString;
@@ -109,9 +109,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     if !replay.live_clock {
         clocks::write(replay.session, &clocks_dir)?;
     }
-    if !replay.live_entropy {
-        pids::write(replay.session, &clocks_dir)?;
-    }
+    processes::write(replay.session, &clocks_dir, replay.live_entropy)?;
     let seed = unhex(&manifest.seed).and_then(|b| <[u8; 32]>::try_from(b).ok());
     let arena_path = scratch.path().join(session::ARENA);
     turn_aslr_off();
@@ -139,7 +137,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
         return Err(Error::Usage(format!("the path {} is too long", clocks_dir.display())));
     }
     if !replay.live_entropy {
-        pids::stand_for_the_parent(replay.session, &net.pids)?;
+        processes::stand_for_the_parent(replay.session, &net.pids)?;
     }
     let offset = |recorded: u64, now: u64| recorded.wrapping_sub(now);
     net.wall_offset_ns.store(offset(manifest.started_ns, setup::now_ns()), Ordering::Relaxed);

@@ -134,6 +134,8 @@ pub struct Process {
     pub name_server: crate::calls::network::Inet,
     /// Network replay: recorded clock readings not yet given.
     pub clocks: crate::calls::clocks::Recorded,
+    /// Its parent goes on when it has executed a program, or ended (vfork).
+    pub parent_waits: bool,
     /// UUIDs that the seed has given this image.
     pub uuids: u32,
     /// Actions of signals 1 to 64 as the guest set them.

@@ -187,6 +187,7 @@ unsafe fn begin(env: &Environment, random: *mut u8) -> Result<(), &'static [u8]>
             attached: [(0, 0); calls::sysv::ATTACHED_MAX],
             name_server: calls::network::Inet::NONE,
             clocks: calls::clocks::Recorded::NONE,
+            parent_waits: false,
             uuids: 0,
             actions: [SigAction::default(); 65],
             ordinals: Ordinals::FIRST,

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use log_format::processes::arguments_at;
 use log_format::record::{
     self, Dir, FILE_ID_BYTES, FileId, Header, Kind, Record, extra, flag, note,
 };
@@ -11,9 +12,6 @@ use crate::intercept::plain;
 
 /// Larger records are counted by their header only: they carry data, not files or arguments.
 const RECORD_BYTES_PARSED: usize = 4 << 20;
-/// execve and execveat, whose strings are the arguments of a program.
-const EXECVE: u16 = 59;
-const EXECVEAT: u16 = 322;
 /// connect, accept and accept4.
 const CONNECTS: [u16; 3] = [42, 43, 288];
 const EINPROGRESS: i64 = 115;
@@ -319,21 +317,14 @@ impl Scan {
                 _ => {}
             }
         }
-        // An exec gives up the token, and does not return: its arguments stand in the yield.
-        let argv_arg = match (record.header.kind, call.nr) {
-            (Kind::Yield, EXECVE) => 1,
-            (Kind::Yield, EXECVEAT) => 2,
-            (Kind::Call, EXECVE | EXECVEAT) => {
-                // It failed.
-                self.exec_argv = None;
-                return;
-            }
-            _ => return,
-        };
-        self.exec_opaque = None;
-        let strings = call.bufs().flatten().filter(|b| b.dir == Dir::In && b.arg == argv_arg);
-        let argv = strings.map(|b| b.bytes.strip_suffix(b"\0").unwrap_or(b.bytes).to_vec());
-        self.exec_argv = Some(argv.collect());
+        if let Some(argv) = arguments(record) {
+            self.exec_opaque = None;
+            let argv = argv.map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg).to_vec());
+            self.exec_argv = Some(argv.collect());
+        } else if record.header.kind == Kind::Call && arguments_at(call.nr).is_some() {
+            // It failed.
+            self.exec_argv = None;
+        }
     }
 
     fn file(&mut self, bytes: &[u8]) {
@@ -373,6 +364,18 @@ pub fn file_id(bytes: &[u8]) -> Option<(FileId, &[u8])> {
     };
     let path = bytes.get(FILE_ID_BYTES..)?;
     Some((id, path.split(|b| *b == 0).next().unwrap_or(path)))
+}
+
+/// Arguments of the program that this record says is about to be executed, each with its NUL.
+pub fn arguments<'r>(record: &Record<'r>) -> Option<impl Iterator<Item = &'r [u8]> + use<'r>> {
+    // An exec gives up the token, and does not return: its arguments stand in the yield.
+    if record.header.kind != Kind::Yield {
+        return None;
+    }
+    let call = record.call().ok()?;
+    let argv = arguments_at(call.nr)?;
+    let strings = call.bufs().flatten().filter(move |b| b.dir == Dir::In && b.arg == argv);
+    Some(strings.map(|b| b.bytes))
 }
 
 /// Who a process is, from its start record.

@@ -119,3 +119,29 @@ fn waits_end_when_they_have_timed_out() {
     assert_eq!((output.code, output.out()), (Some(0), shown), "{output}");
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
+
+/// Children that are made in another order have the clocks, seeds and ids of those that executed
+/// the same.
+#[test]
+fn children_stand_for_those_that_executed_the_same() {
+    let jobs =
+        |how: &str, names: &str| format!("python3 {ROOT}/tests/programs/jobs.py {how} {names}");
+    for how in ["vfork", "fork"] {
+        let recording = Case::bash(&jobs(how, "a b c d b")).record().unwrap();
+        let shown = recording.output.out();
+        for names in ["a b c d b", "d c b a b", "b b d c a"] {
+            let script = jobs(how, names);
+            let output =
+                super::replay(&recording, &["--allow-unused", "--", "bash", "-c", &script]);
+            assert_eq!((output.code, output.out()), (Some(0), shown.clone()), "{names}: {output}");
+        }
+        // Another one in the place of the first.
+        let script = jobs(how, "e d c b a");
+        let output = super::replay(&recording, &["--allow-unused", "--", "bash", "-c", &script]);
+        let all = output.out();
+        for line in shown.lines().filter(|line| line.starts_with(['c', 'd'])) {
+            assert!(all.contains(line), "{line} is missing: {output}");
+        }
+        assert!(all.contains("[0, 0, 0, 0, 0] 5"), "{output}");
+    }
+}

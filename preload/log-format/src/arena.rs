@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::pids::Pids;
 use crate::policy::PolicyHeader;
+use crate::processes::Claims;
 use crate::tellings::Tellings;
 
 /// First eight bytes of an arena.
@@ -207,7 +208,9 @@ pub struct NetHeader {
     pub failed: [Address; SERVED_MAX],
     /// Recorded pids and the live ones that stand for them.
     pub pids: Pids,
-    /// NUL-terminated directory of recorded clock readings and pids.
+    /// Recorded processes that live ones stand for.
+    pub claims: Claims,
+    /// NUL-terminated directory of recorded clock readings and processes.
     pub clocks_dir: [AtomicU8; 1024],
 }
 

@@ -34,6 +34,7 @@ pub mod handover;
 pub mod pids;
 pub mod policy;
 pub mod privileges;
+pub mod processes;
 pub mod record;
 pub mod table;
 pub mod tellings;

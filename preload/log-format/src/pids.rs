@@ -1,43 +1,10 @@
-//! Process ids of a recording in a network replay: which process had which, and which process of
-//! the kernel's stands for it.
-//!
-//! The host writes a file, which the shim maps:
-//!
-//! ```text
-//! words of 64 bits: | MAGIC | count n | (process key, pid) * n, by key |
-//! ```
+//! Process ids of a recording in a network replay: which process of the kernel's stands for which.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// First word.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"RRPIDS\0\0");
-/// The file's name, with a NUL.
-pub const FILE: &[u8] = b"/pids\0";
 /// Above all that the kernel gives out (`PID_MAX_LIMIT`): a live process or thread whose id is one
 /// of the recording's is shown as so much more.
 pub const BESIDE: i32 = 1 << 22;
-
-fn rows(words: &[u64]) -> &[u64] {
-    match words {
-        [MAGIC, count, rows @ ..] => {
-            rows.get(..(*count as usize).saturating_mul(2)).unwrap_or_default()
-        }
-        _ => &[],
-    }
-}
-
-/// The pid that the process with this key had; None if it was not recorded, or the file is not
-/// whole.
-pub fn find(words: &[u64], key: u64) -> Option<i32> {
-    let (rows, _) = rows(words).as_chunks::<2>();
-    let at = rows.binary_search_by_key(&key, |row| row[0]).ok()?;
-    rows.get(at).map(|row| row[1] as i32)
-}
-
-/// Whether a process of the recording had this pid.
-pub fn contains(words: &[u64], pid: i32) -> bool {
-    rows(words).chunks_exact(2).any(|row| row.get(1) == Some(&(pid as u64)))
-}
 
 /// Most processes whose pids are replaced at once.
 const PAIRS: usize = 4096;
@@ -116,16 +83,6 @@ mod tests {
 
     fn empty() -> Pids {
         Pids { used: AtomicU32::new(0), pairs: [const { AtomicU64::new(0) }; PAIRS] }
-    }
-
-    #[test]
-    fn a_process_is_found_by_its_key_and_damage_is_no_process() {
-        let file = [MAGIC, 2, 5, 100, 9, 101];
-        assert_eq!((find(&file, 5), find(&file, 9), find(&file, 6)), (Some(100), Some(101), None));
-        assert!(contains(&file, 101) && !contains(&file, 9));
-        for end in 0..file.len() {
-            assert_eq!(find(&file[..end], 9), None);
-        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use log_format::arena::{Mode, PAD_TOTAL, proc_state, stop};
 use log_format::record::{Kind, extra, flag, note};
 use log_format::table::{Memory, Row};
 
-use super::{offline, time};
+use super::{offline, pids, time};
 use crate::files::{self, Target};
 use crate::sys::{Guest, sys};
 use crate::thread::{self, Thread};
@@ -78,6 +78,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     if !t.process().fds.hand_over(t.process().index) {
         record::note(t, note::UNSUPPORTED, b"more descriptors than an exec hands over");
     }
+    let key = pids::before_exec(t, row, args);
     entry.generation.fetch_add(1, Ordering::Relaxed);
     entry.holds_shared.store(t.process().has_shared.into(), Ordering::Release);
     let plan = match copied {
@@ -99,6 +100,7 @@ pub fn execute(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
         time::trap_tsc();
     }
     entry.generation.fetch_sub(1, Ordering::Relaxed);
+    pids::after_exec(t, key);
     entry.holds_shared.store(0, Ordering::Release);
     fds::take_back(t.process().index);
     entry.state.store(proc_state::LIVE, Ordering::Release);

@@ -8,14 +8,15 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use log_format::arena::Mode;
-use log_format::pids::{self, BESIDE};
+use log_format::pids::BESIDE;
+use log_format::processes::{self, Arguments, arguments_at, stands_for};
 use log_format::table::{Memory, Row, Ty, siginfo_pid};
 
-use crate::arena;
 use crate::process::Process;
-use crate::sys::{Guest, map_file, write_guest_u32};
+use crate::sys::{Guest, map_file, sys, write_guest_u32};
 use crate::text::Text;
 use crate::thread::{PROC_PATH_BYTES, Thread};
+use crate::{arena, record};
 
 /// Where the recorded pids are mapped: behind the clock's readings.
 const AT: u64 = log_format::arena::BASE + 0x1_8000_0000;
@@ -43,8 +44,8 @@ pub fn open(t: &mut Thread) {
     }
     let mut path = [0u8; 1100];
     let dir = arena::string(&arena::header().net.clocks_dir, &mut path);
-    let Some(name) = path.get_mut(dir..dir + pids::FILE.len()) else { return };
-    name.copy_from_slice(pids::FILE);
+    let Some(name) = path.get_mut(dir..dir + processes::FILE.len()) else { return };
+    name.copy_from_slice(processes::FILE);
     if let Some(len) = map_file(&path, AT, FILE_BYTES_MAX) {
         LEN.store(len, Ordering::Relaxed);
     }
@@ -61,8 +62,13 @@ pub fn begin(t: &mut Thread) {
     if p.mode != Mode::Network {
         return;
     }
-    let key = p.entry().key.load(Ordering::Relaxed);
-    t.tid = of_process(p, key, p.real_pid);
+    let entry = p.entry();
+    // An exec keeps it, whoever has been told.
+    t.tid = match entry.generation.load(Ordering::Relaxed) {
+        0 => of_process(p, entry.key.load(Ordering::Relaxed), p.real_pid),
+        _ if are_recorded(p) => shown(p.real_pid),
+        _ => p.real_pid,
+    };
     t.process().pid = t.tid;
 }
 
@@ -71,9 +77,67 @@ pub fn of_process(p: &Process, key: u64, real: i32) -> i32 {
     if !are_recorded(p) {
         return real;
     }
-    let Some(shown) = pids::find(words(), key) else { return of_thread(p, real) };
-    arena::header().net.pids.set(shown, real);
-    shown
+    let pids = &arena::header().net.pids;
+    match processes::pid(words(), key) {
+        Some(shown) if pids.real(shown).is_none_or(|other| other == real || !lives(other)) => {
+            pids.set(shown, real);
+            shown
+        }
+        _ => of_thread(p, real),
+    }
+}
+
+fn lives(real: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    unsafe { sys!(libc::SYS_kill, real, 0) != -i64::from(libc::ESRCH) }
+}
+
+/// Lets a child that is about to execute its first program stand for the recorded one that
+/// executed the same: its clocks, its seed, and its pid if nobody has been told another one yet.
+/// The key that it had until now.
+pub fn before_exec(t: &mut Thread, row: &Row, args: &[u64; 6]) -> u64 {
+    let p = t.process();
+    let entry = p.entry();
+    let [key, parent] = [&entry.key, &entry.parent_key].map(|key| key.load(Ordering::Relaxed));
+    let first = entry.generation.load(Ordering::Relaxed) == 0 && parent != 0;
+    let Some(argv) = arguments_at(row.nr).filter(|_| first && p.mode == Mode::Network) else {
+        return key;
+    };
+    let count = record::collect(t, row, args, 0);
+    let mut arguments = Arguments::default();
+    for buf in t.bufs.iter().take(count).filter(|buf| buf.arg == argv) {
+        let mut part = [0; 256];
+        let mut done = 0;
+        while done < buf.len as usize {
+            let len = part.len().min(buf.len as usize - done);
+            let Some(part) = part.get_mut(..len) else { break };
+            Guest.read(buf.addr + done as u64, part);
+            arguments.add(part);
+            done += len;
+        }
+    }
+    let child = (key, parent, entry.ordinal.load(Ordering::Relaxed));
+    let new = stands_for(words(), &arena::header().net.claims, child, arguments.hash());
+    stand_for(t, new);
+    key
+}
+
+/// The exec has failed: the process is again the one with the key that it had.
+pub fn after_exec(t: &mut Thread, key: u64) {
+    let p = t.process();
+    let entry = p.entry();
+    if p.mode == Mode::Network && entry.generation.load(Ordering::Relaxed) == 0 {
+        arena::header().net.claims.release(words(), entry.key.load(Ordering::Relaxed));
+        stand_for(t, key);
+    }
+}
+
+fn stand_for(t: &mut Thread, key: u64) {
+    let p = t.process();
+    let entry = p.entry();
+    if entry.key.swap(key, Ordering::AcqRel) != key && p.parent_waits {
+        begin(t);
+    }
 }
 
 /// The id to show for a thread that was just created, or a process that was not recorded.
@@ -87,7 +151,7 @@ pub fn of_thread(p: &Process, real: i32) -> i32 {
 
 /// Like a live id, but none of the recording's.
 fn beside(real: i32) -> i32 {
-    if pids::contains(words(), real) { real + BESIDE } else { real }
+    if processes::has_pid(words(), real) { real + BESIDE } else { real }
 }
 
 fn shown(real: i32) -> i32 {

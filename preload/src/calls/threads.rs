@@ -328,6 +328,7 @@ fn make_sharing_process(
         (*process).index = index;
         (*process).sharing.store(false, Ordering::Relaxed);
         (*process).has_shared = false;
+        (*process).parent_waits = wanted.flags & CLONE_VFORK != 0;
         (*process).fds = t.process().fds.copy(process);
         &mut *child
     };
@@ -441,7 +442,10 @@ fn created(
         }
         entry.held.store(0, Ordering::Release);
         t.process().entry().children.fetch_add(1, Ordering::Relaxed);
-        let live = || super::pids::of_process(t.process(), key, ret as i32);
+        // One that executed a program may stand for another recorded process by now.
+        let vfork = wanted.flags & CLONE_VFORK != 0;
+        let now = if vfork { entry.key.load(Ordering::Acquire) } else { key };
+        let live = || super::pids::of_process(t.process(), now, ret as i32);
         let shown = recorded.map_or_else(live, |pid| pid as i32);
         if wanted.flags & PARENT_SETTID != 0 {
             write_guest_u32(wanted.parent_tid, shown as u32);
@@ -510,6 +514,9 @@ pub extern "C" fn rr_child(t: &mut Thread) {
     p.cursor = Cursor::new(p.index);
     t.rng = entropy::stream(p, 0);
     p.uuids = 0;
+    if kind == starting::FORK {
+        p.parent_waits = false;
+    }
     let entry = p.entry();
     arena::adopt(entry);
     start::enter_pid(entry, pid as i32);
