@@ -51,6 +51,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         live: None,
         served: Vec::new(),
         failed: Vec::new(),
+        answered: Vec::new(),
         others: true,
         policy: rr_run::policy::Policy::default(),
         answers: Arc::new(Destination),

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use log_format::arena::{Mode, SERVED_MAX, option};
 
-pub use accept::{Accepted, Answers, Attempt, Verdict};
+pub use accept::{Accepted, Answers, Attempt, GuestEnd, Verdict};
 
 use crate::error::{Error, Result};
 use crate::intercept::Trust;
@@ -58,6 +58,8 @@ pub struct Replay<'a> {
     pub served: Vec<SocketAddr>,
     /// Destinations elsewhere that can't be reached.
     pub failed: Vec<SocketAddr>,
+    /// When answers had come: the guest's clock is lined up with them.
+    pub answered: Vec<known::Answered>,
     /// Whether connections to destinations that are not known are answered, too (or refused).
     pub others: bool,
     /// What the program may do.
@@ -107,7 +109,7 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     let clocks_dir = scratch.path().join("clocks");
     std::fs::create_dir(&clocks_dir).map_err(Error::file("create", &clocks_dir))?;
     if !replay.live_clock {
-        clocks::write(replay.session, &clocks_dir)?;
+        clocks::write(replay.session, &replay.answered, &clocks_dir)?;
     }
     processes::write(replay.session, &clocks_dir, replay.live_entropy)?;
     let seed = unhex(&manifest.seed).and_then(|b| <[u8; 32]>::try_from(b).ok());

@@ -98,14 +98,17 @@ pub fn sockets() -> &'static [Socket] {
 
 /// Reserves a socket's entry; None if all are taken.
 pub fn reserve_socket() -> Option<&'static Socket> {
-    use socket_state::{FREE, RESERVED};
-    sockets().iter().find(|socket| {
-        socket.state.load(Ordering::Relaxed) == FREE
-            && socket
-                .state
-                .compare_exchange(FREE, RESERVED, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-    })
+    use socket_state::{ENDED, FREE, RESERVED};
+    let take = |from: u32| {
+        sockets().iter().find(|socket| {
+            socket.state.load(Ordering::Relaxed) == from
+                && socket
+                    .state
+                    .compare_exchange(from, RESERVED, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+        })
+    };
+    take(FREE).or_else(|| take(ENDED))
 }
 
 /// Words about descriptors that are handed over at an exec.

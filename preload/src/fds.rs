@@ -1,7 +1,7 @@
-//! Which file descriptors are the session's stdin, stdout or stderr, a source of randomness, or a
-//! file.
+//! Which file descriptors are the session's stdin, stdout or stderr, a source of randomness, a
+//! file, or a connection to the player.
 //!
-//! Kept while recording only; the log says it to the replay. A fork copies it with the memory, an
+//! Kept while recording and in a network replay; the log says it to a process replay. A fork copies it with the memory, an
 //! exec hands it over in the arena.
 #![allow(unsafe_code, reason = "the table in the process's block")]
 
@@ -34,6 +34,8 @@ pub enum What {
     Memory = 6,
     /// /proc/sys/kernel/random/uuid.
     Uuid = 7,
+    /// Network replay: a connection to the player.
+    Answered = 8,
 }
 
 impl What {
@@ -46,6 +48,7 @@ impl What {
             5 => What::File,
             6 => What::Memory,
             7 => What::Uuid,
+            8 => What::Answered,
             _ => What::Other,
         }
     }
@@ -150,7 +153,7 @@ impl Fds {
         for fd in 0..self.used {
             let what = self.get(fd.into());
             match what {
-                What::Other | What::File => continue,
+                What::Other | What::File | What::Answered => continue,
                 What::Stdin | What::Stdout | What::Stderr if fd < STD_FDS => continue,
                 What::Stdin
                 | What::Stdout

@@ -96,6 +96,7 @@ pub fn call(t: &mut Thread, row: &Row, args: &[u64; 6]) -> i64 {
     policy::after(nr, args, ret);
     if network {
         calls::network::after(t, nr, args, ret);
+        calls::clocks::after_read(t, nr, args, ret);
         return calls::pids::after(t, row, args, ret);
     }
     ret

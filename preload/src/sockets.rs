@@ -36,12 +36,15 @@ fn name(nr: i64, fd: u64) -> Option<Raw> {
 /// The entry of a socket whose other end is the host.
 pub fn entry_of(fd: u64) -> Option<&'static Socket> {
     let (version, port) = own_end(&name(libc::SYS_getsockname, fd)?)?;
-    let socket = arena::sockets().iter().find(|socket| {
-        socket.state.load(Ordering::Acquire) == socket_state::OPEN && {
-            let (v, p, _) = socket.local.get();
-            (v, p) == (version, port)
-        }
-    })?;
+    let with = |state: u32| {
+        arena::sockets().iter().find(|socket| {
+            socket.state.load(Ordering::Acquire) == state && {
+                let (v, p, _) = socket.local.get();
+                (v, p) == (version, port)
+            }
+        })
+    };
+    let socket = with(socket_state::OPEN).or_else(|| with(socket_state::ENDED))?;
     // Another connection on loopback may have the same port at this end. The peer of one that
     // has ended is not known any more.
     let other = socket.local.other_port.load(Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! Accepting the guest's connections, with the destinations that the shim has noted.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,28 @@ use super::dns::{self, Fits, Names};
 use crate::error::{Error, Result};
 use crate::log::map::ArenaMap;
 
+/// The guest's end of a connection, as the shim knows it.
+#[derive(Clone)]
+pub struct GuestEnd {
+    arena: Arc<ArenaMap>,
+    place: usize,
+}
+
+impl GuestEnd {
+    /// The rest of this exchange's recorded answer is about to be sent.
+    pub fn answered(&self, exchange: u32) {
+        if let Some(socket) = self.arena.sockets().get(self.place) {
+            socket.answered.store(exchange, Ordering::Release);
+        }
+    }
+}
+
+impl fmt::Debug for GuestEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestEnd").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
 /// A connection of the guest's, accepted for its destination.
 #[derive(Debug)]
 pub struct Accepted {
@@ -26,6 +49,8 @@ pub struct Accepted {
     pub process: u64,
     /// Its descriptor.
     pub fd: i32,
+    /// Its other end.
+    pub guest: GuestEnd,
     /// Who has made it; none if the process has ended already.
     pub asker: Option<Asker>,
 }
@@ -178,14 +203,15 @@ async fn accept(listener: TcpListener, ours: Accepting) {
             None => {
                 let socket = arena.sockets().get(place);
                 let asker = socket.and_then(|socket| Asker::of(arena, socket));
-                answers.answer(Accepted { stream, destination, process, fd, asker })
+                let guest = GuestEnd { arena: arena.clone(), place };
+                answers.answer(Accepted { stream, destination, process, fd, guest, asker })
             }
         };
         let arena = arena.clone();
         tokio::spawn(async move {
             answered.await;
             if let Some(socket) = arena.sockets().get(place) {
-                socket.state.store(socket_state::FREE, Ordering::Release);
+                socket.state.store(socket_state::ENDED, Ordering::Release);
             }
         });
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::error::Result;
 use crate::stream::connection::Peer;
-use crate::stream::{Connection, Traffic};
+use crate::stream::{Connection, End, Traffic};
 
 /// Names with their recorded addresses, for the name server. A name that was only seen in
 /// requests (through a proxy, say) has none.
@@ -52,6 +53,42 @@ pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
     }
     failed.retain(|peer| !peer.ip().is_loopback() && !reached.contains(peer));
     failed.into_iter().collect()
+}
+
+/// When an answer had come whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// The exchange.
+    pub exchange: u32,
+    /// Key of the process that asked.
+    pub process: u64,
+    /// Its descriptor.
+    pub fd: i32,
+    /// When it could read the end, nanoseconds since the recording's start.
+    pub time_ns: u64,
+}
+
+/// The ends of all answers that the guest got.
+///
+/// # Errors
+/// They can't be read.
+pub fn answered(traffic: &Traffic) -> Result<Vec<Answered>> {
+    let mut all = Vec::new();
+    for summary in traffic.summaries().iter().filter(|summary| summary.status.is_some()) {
+        let at = (summary.connection as usize).wrapping_sub(1);
+        let Some(connection) = traffic.connections().get(at).filter(|c| !c.accepted) else {
+            continue;
+        };
+        let time_ns = match summary.end {
+            End::Complete => summary.ended_ns,
+            // It has ended with its connection, perhaps long after.
+            _ => traffic.exchange(summary.id)?.response.map_or(summary.ended_ns, |r| r.ended_ns),
+        };
+        let (exchange, process, fd) = (summary.id, connection.process, connection.fd);
+        all.push(Answered { exchange, process, fd, time_ns });
+    }
+    all.sort_by_key(|answered| answered.time_ns);
+    Ok(all)
 }
 
 /// Connections that the guest opened.

@@ -70,6 +70,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         served: known::served(&traffic),
         // A real service may be there by now.
         failed: if hybrid { Vec::new() } else { known::failed(&traffic) },
+        answered: known::answered(&traffic)?,
         others: true,
         policy: live.policy,
         answers: Arc::new(Answering::new(player, setup)),

@@ -40,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::intercept::certs::Authority;
 use crate::intercept::trust::{self, Trust};
 use crate::network::asker::Asker;
-use crate::network::{Accepted, Answers};
+use crate::network::{Accepted, Answers, GuestEnd};
 use crate::redact;
 use crate::report::out::tell;
 use crate::session::manifest::ByteText;
@@ -146,6 +146,8 @@ struct Context {
     program: Option<String>,
     /// And where in the program.
     asker: Option<Asker>,
+    /// The client's end of the connection, in a network replay.
+    guest: Option<GuestEnd>,
 }
 
 impl Context {
@@ -182,9 +184,9 @@ impl Answering {
 impl Answers for Answering {
     fn answer(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (player, setup) = (self.player.clone(), self.setup.clone());
-        let Accepted { stream, destination, asker, .. } = accepted;
+        let Accepted { stream, destination, guest, asker, .. } = accepted;
         let program = asker.and_then(|asker| asker.program());
-        let context = Arc::new(Context { player, setup, program, asker });
+        let context = Arc::new(Context { player, setup, program, asker, guest: Some(guest) });
         Box::pin(async move {
             let _ = connection(stream, context, Some(destination)).await;
         })
@@ -206,7 +208,8 @@ pub async fn serve(
     setup: Setup,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let context = Arc::new(Context { player, setup: Arc::new(setup), program: None, asker: None });
+    let setup = Arc::new(setup);
+    let context = Arc::new(Context { player, setup, program: None, asker: None, guest: None });
     let (running, ended) = watch::channel(());
     tokio::pin!(stop);
     loop {
@@ -378,8 +381,12 @@ async fn answered(
         }
         (Decision::Serve { exchange, action, .. }, ..) => {
             let timing = context.player.settings().timing;
-            let spellings = &context.setup.spellings;
-            answer::exchange(*exchange, action, timing, at, &parts, spellings).await?
+            let how = answer::How {
+                timing,
+                spellings: &context.setup.spellings,
+                guest: context.guest.clone(),
+            };
+            answer::exchange(*exchange, action, at, &parts, how).await?
         }
         (Decision::Fault(action), ..) => answer::fault(action).await?,
         (Decision::Refuse(report), ..) => answer::refused(&report),

@@ -145,3 +145,21 @@ fn children_stand_for_those_that_executed_the_same() {
         assert!(all.contains("[0, 0, 0, 0, 0] 5"), "{output}");
     }
 }
+
+/// Programs read the clock more often, or less, until an answer comes: from then on they read what
+/// was read then.
+#[test]
+fn clocks_are_lined_up_with_answers() {
+    for url in ["http://localhost:{http}/stream?n=20&ms=2", "https://localhost:{https}/stream?n=20"]
+    {
+        let program = format!("{ROOT}/tests/programs/ticking.py");
+        let case = Case::new("python3").args([program.as_str(), url]).file("readings", "5");
+        let recording = case.env("SSL_CERT_FILE", "{ca}").server().record().unwrap();
+        for readings in ["0", "5", "9", "200"] {
+            std::fs::write(recording.dir.path().join("gone/readings"), readings).unwrap();
+            let output = super::replay(&recording, &[]);
+            let shown = recording.output.out();
+            assert_eq!((output.code, output.out()), (Some(0), shown), "{readings}: {output}");
+        }
+    }
+}

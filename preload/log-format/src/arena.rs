@@ -145,6 +145,9 @@ pub mod socket_state {
     pub const REFUSED: u32 = 3;
     /// The connection is real; only for the host's report.
     pub const LIVE: u32 = 4;
+    /// The player has ended the connection, whose guest may not have read all of it: free if no
+    /// other is.
+    pub const ENDED: u32 = 5;
 }
 
 /// A socket of a guest whose other end is the host, found by the ports of both ends.
@@ -163,6 +166,9 @@ pub struct Socket {
     pub regs_at: AtomicU64,
     /// That thread's id, as the guest knows it.
     pub tid: AtomicI32,
+    /// The exchange whose recorded answer the player has sent last, the whole of it; 0: none yet.
+    /// (network replay)
+    pub answered: AtomicU32,
     /// The guest's end: loopback address and port.
     pub local: Address,
     /// The other end as the guest sees it.

@@ -1,7 +1,9 @@
 //! Recorded clock readings of one program image, as a network replay's shim maps them.
 //!
 //! ```text
-//! words of 64 bits: | MAGIC | sources n | (source, count, first word) * n | readings ... |
+//! words of 64 bits: | MAGIC | sources n | answers m | (source, count, first word) * n |
+//!                   | (exchange, readings before its answer had come, by source) * m, by exchange |
+//!                   | readings ... |
 //! ```
 //!
 //! A source is a clock id, or one of [`crate::record::clock`]'s values; readings are nanoseconds.
@@ -33,8 +35,7 @@ pub fn name(key: u64, generation: u32, to: &mut [u8]) {
 /// The readings of a source: its place in the table, and them all. None if the file has none, or
 /// is not whole.
 pub fn find(words: &[u64], source: u8) -> Option<(usize, &[u64])> {
-    let [MAGIC, count, table @ ..] = words else { return None };
-    let count = usize::try_from(*count).ok().filter(|n| *n <= SOURCES_MAX)?;
+    let (count, _, table) = head(words)?;
     let rows = table.get(..count * 3)?.chunks_exact(3);
     rows.enumerate().find_map(|(place, row)| match row {
         [id, len, first] if *id == u64::from(source) => {
@@ -44,6 +45,38 @@ pub fn find(words: &[u64], source: u8) -> Option<(usize, &[u64])> {
         }
         _ => None,
     })
+}
+
+/// How many readings there were of each source, by its place, when the answer of this exchange had
+/// been read; None if it was not read by this image.
+pub fn at_answer(words: &[u64], exchange: u32) -> Option<&[u64]> {
+    let (sources, answers, table) = head(words)?;
+    let width = sources + 1;
+    let rows = table.get(sources * 3..)?.get(..answers.checked_mul(width)?)?;
+    let exchange = u64::from(exchange);
+    let (mut from, mut to) = (0, answers);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        let row = rows.get(middle * width..(middle + 1) * width)?;
+        match row.split_first()? {
+            (id, counts) if *id == exchange => return Some(counts),
+            (id, _) if *id < exchange => from = middle + 1,
+            _ => to = middle,
+        }
+    }
+    None
+}
+
+/// Whether a call reads an answer: read, readv, recvfrom or recvmsg.
+pub fn is_read(nr: u16) -> bool {
+    matches!(nr, 0 | 19 | 45 | 47)
+}
+
+/// Sources, answers, and the words behind.
+fn head(words: &[u64]) -> Option<(usize, usize, &[u64])> {
+    let [MAGIC, sources, answers, table @ ..] = words else { return None };
+    let sources = usize::try_from(*sources).ok().filter(|n| *n <= SOURCES_MAX)?;
+    Some((sources, usize::try_from(*answers).ok()?, table))
 }
 
 #[cfg(test)]
@@ -59,12 +92,16 @@ mod tests {
 
     #[test]
     fn readings_are_found_by_their_source_and_damage_is_no_reading() {
-        let file = [MAGIC, 2, 0, 2, 8, 1, 1, 10, 7, 8, 9];
+        let file = [MAGIC, 2, 2, 0, 2, 15, 1, 1, 17, 3, 0, 1, 5, 2, 1, 7, 8, 9];
         assert_eq!(find(&file, 0), Some((0, &[7, 8][..])));
         assert_eq!(find(&file, 1), Some((1, &[9][..])));
         assert_eq!(find(&file, 4), None);
-        for end in 0..10 {
+        assert_eq!(at_answer(&file, 3), Some(&[0, 1][..]));
+        assert_eq!(at_answer(&file, 5), Some(&[2, 1][..]));
+        assert_eq!([2, 4, 6].map(|id| at_answer(&file, id)), [None; 3]);
+        for end in 0..17 {
             assert_eq!(find(&file[..end], 1), None);
+            assert_eq!(at_answer(&file[..end.min(14)], 5), None);
         }
     }
 }

@@ -9,12 +9,14 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use log_format::arena::{Mode, option};
-use log_format::clocks::{self, SOURCES_MAX};
+use log_format::clocks::{self, SOURCES_MAX, is_read};
 use log_format::record::clock;
 use log_format::table::Memory;
 
 use crate::arena;
+use crate::fds::What;
 use crate::process::Process;
+use crate::sockets;
 use crate::sys::{Guest, map_file, write_guest};
 use crate::thread::Thread;
 
@@ -29,6 +31,10 @@ pub struct Recorded {
     len: usize,
     /// By place in the file's table of sources: how many were given.
     given: [u32; SOURCES_MAX],
+    /// By the same place: the last one given of a clock that never goes back.
+    latest: [u64; SOURCES_MAX],
+    /// The exchange whose answer the readings were lined up with last.
+    answered: u32,
     /// Last reading given, and the real time then: wall clock, monotonic clock.
     last: [(u64, u64); 2],
     /// Latest reading that was not recorded: wall clock, monotonic clock.
@@ -42,6 +48,8 @@ impl Recorded {
     pub const NONE: Recorded = Recorded {
         len: 0,
         given: [0; SOURCES_MAX],
+        latest: [0; SOURCES_MAX],
+        answered: 0,
         last: [(0, 0); 2],
         ran_on: [0; 2],
         floor: [0; 2],
@@ -61,13 +69,40 @@ impl Recorded {
         }
         let (place, values) = clocks::find(self.words(), source)?;
         let given = self.given.get_mut(place)?;
+        let latest = self.latest.get_mut(place)?;
         loop {
             let value = *values.get(*given as usize)?;
             *given += 1;
             if value >= floor {
+                if class_of(source) == MONOTONIC {
+                    *latest = value.max(*latest);
+                    return Some(*latest);
+                }
                 return Some(value);
             }
         }
+    }
+
+    /// Goes on with the readings that followed the answer of this exchange: what a program does
+    /// until an answer has come may take more of them, or fewer, than in the recording. The wall
+    /// clock may go back by that; the others stand still until they have caught up.
+    fn line_up(&mut self, exchange: u32) {
+        /// Readings between two reads of the same answer.
+        const BETWEEN: u64 = 8;
+        let Some(counts) = clocks::at_answer(self.words(), exchange) else { return };
+        let again = core::mem::replace(&mut self.answered, exchange) == exchange;
+        let mut both = self.given.iter().zip(counts);
+        let near =
+            |(given, count): (&u32, &u64)| (*count..=count + BETWEEN).contains(&u64::from(*given));
+        // The last part of it may come only now; or that was no part of it any more.
+        if again && !both.all(near) {
+            return;
+        }
+        for (given, count) in self.given.iter_mut().zip(counts) {
+            *given = *count as u32;
+        }
+        self.floor = [0; 2];
+        self.ran_on = [0; 2];
     }
 }
 
@@ -98,10 +133,29 @@ pub fn open(p: &mut Process) {
     p.clocks.len = map_file(&path, AT, FILE_BYTES_MAX).unwrap_or(0);
 }
 
+/// After a read: the player may have sent the end of an answer.
+pub fn after_read(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
+    let p = t.process();
+    if ret > 0
+        && p.clocks.len != 0
+        && is_read(nr as u16)
+        && p.fds.get(args[0]) == What::Answered
+        && let Some(socket) = sockets::entry_of(args[0])
+    {
+        let exchange = socket.answered.load(Ordering::Acquire);
+        if exchange != 0 {
+            p.clocks.line_up(exchange);
+        }
+    }
+}
+
 /// 0 for clocks that count from the epoch, 1 for those that count from the machine's start.
 fn class_of(source: u8) -> usize {
-    usize::from(matches!(source, 1 | 4 | 6 | 7))
+    if matches!(source, 1 | 4 | 6 | 7) { MONOTONIC } else { 0 }
 }
+
+/// Class of the clocks that count from the machine's start.
+const MONOTONIC: usize = 1;
 
 /// How far a clock may be behind others that count from the same moment, nanoseconds.
 fn behind(source: u8) -> u64 {

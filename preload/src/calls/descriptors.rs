@@ -8,7 +8,7 @@ use crate::thread::Thread;
 use log_format::record::note;
 use log_format::table::Memory;
 
-/// After a call has succeeded while recording: what its descriptors are now.
+/// After a call that has succeeded: what its descriptors are now.
 pub fn after(t: &mut Thread, nr: u64, args: &[u64; 6], ret: i64) {
     if ret < 0 {
         return;

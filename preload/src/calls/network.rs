@@ -12,6 +12,7 @@ use log_format::arena::{Address, Socket, socket_state};
 use log_format::table::Memory;
 
 use crate::arena;
+use crate::fds::What;
 use crate::intercept::option;
 use crate::sockets;
 use crate::sys::{Guest, sys, write_guest};
@@ -364,10 +365,13 @@ fn connect_host(t: &mut Thread, fd: u64, to: Inet, port: u16) -> i64 {
     };
     announce(t, socket, fd, to);
     Inet { port: own.port, ..Inet::loopback(host.unmapped().version, 0) }.store(&socket.local);
+    socket.local.other_port.store(host.port.into(), Ordering::Relaxed);
     socket.state.store(socket_state::OPEN, Ordering::Release);
     let ret = perform(fd, host);
     if ret < 0 && ret != -i64::from(libc::EINPROGRESS) && ret != -i64::from(libc::EINTR) {
         socket.state.store(socket_state::FREE, Ordering::Release);
+    } else {
+        t.process().fds.set(fd, What::Answered);
     }
     ret
 }
@@ -379,6 +383,7 @@ fn announce(t: &Thread, socket: &Socket, fd: u64, to: Inet) {
     socket.step.store(p.steps.load(Ordering::Relaxed), Ordering::Relaxed);
     socket.regs_at.store(&raw const t.regs as u64, Ordering::Relaxed);
     socket.tid.store(t.tid, Ordering::Relaxed);
+    socket.answered.store(0, Ordering::Relaxed);
     socket.shown.set(0, 0, [0; 16]);
     to.store(&socket.peer);
 }

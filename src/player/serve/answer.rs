@@ -15,6 +15,7 @@ use super::head::{self, Spellings};
 use super::units::Units;
 use super::{Cut, body};
 use crate::error::Error;
+use crate::network::GuestEnd;
 use crate::player::Timing;
 use crate::player::fault::{self, Action};
 use crate::stream::exchange::header;
@@ -98,15 +99,25 @@ async fn pause(action: &Action) {
     }
 }
 
+/// How recorded answers are given.
+pub(super) struct How<'a> {
+    /// How recorded times are used.
+    pub(super) timing: Timing,
+    /// Names of fields in their own case.
+    pub(super) spellings: &'a Spellings,
+    /// Who is to be told that an answer ends.
+    pub(super) guest: Option<GuestEnd>,
+}
+
 /// The recorded answer of an exchange to a request that was whole at `at`.
 pub(super) async fn exchange(
     exchange: Exchange,
     action: Action,
-    timing: Timing,
     at: Instant,
     asked: &Parts,
-    spellings: &Spellings,
+    how: How<'_>,
 ) -> Result<Response<AnswerBody>, Cut> {
+    let How { timing, spellings, guest } = how;
     pause(&action).await;
     let at = at + std::time::Duration::from_millis(action.delay_ms);
     let asked_ns = exchange.request.ended_ns;
@@ -139,6 +150,9 @@ pub(super) async fn exchange(
             // So that hyper writes these as they are.
             *response.body_mut() = unknown();
         }
+        if let Some(guest) = guest {
+            guest.answered(exchange.id);
+        }
     } else {
         *response.body_mut() = body::send(body::Plan {
             body: recorded.body,
@@ -150,6 +164,7 @@ pub(super) async fn exchange(
             whole,
             units: Units::of(&recorded.headers),
             tokens_max: action.truncate_after,
+            ends: guest.map(|guest| (guest, exchange.id)),
         });
     }
     Ok(response)

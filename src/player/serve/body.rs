@@ -10,6 +10,7 @@ use hyper::HeaderMap;
 
 use super::answer::AnswerBody;
 use super::units::{Counter, Units};
+use crate::network::GuestEnd;
 use crate::player::Timing;
 use crate::stream::Body;
 
@@ -44,6 +45,8 @@ pub(super) struct Plan {
     pub(super) units: Units,
     /// Tokens after which the connection is cut.
     pub(super) tokens_max: Option<usize>,
+    /// Who is to be told before the last piece, of which exchange.
+    pub(super) ends: Option<(GuestEnd, u32)>,
 }
 
 /// Sleeps until a time; not at all if it has passed.
@@ -62,7 +65,8 @@ pub(super) fn send(plan: Plan) -> AnswerBody {
 }
 
 async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
-    let Plan { body, trailers, at, asked_ns, ended_ns, timing, whole, units, tokens_max } = plan;
+    let Plan { body, trailers, at, asked_ns, ended_ns, timing, whole, units, tokens_max, ends } =
+        plan;
     let (mut counter, max) = (Counter::new(units), tokens_max.unwrap_or(usize::MAX));
     if max == 0 {
         return cut(sender).await;
@@ -83,6 +87,11 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
             sent += piece.len() as u64;
             if let Some(end) = last {
                 piece.truncate(end);
+            }
+            if sent >= window.body.len()
+                && let Some((guest, exchange)) = &ends
+            {
+                guest.answered(*exchange);
             }
             if !piece.is_empty() && sender.send_data(piece).await.is_err() {
                 return;
