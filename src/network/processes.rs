@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use log_format::pids::Pids;
-use log_format::processes::{Arguments, FILE, MAGIC, Recorded};
+use log_format::processes::{Arguments, Executed, FILE, MAGIC, Recorded};
 use log_format::record::Kind;
 
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub(super) fn write(session: &Session, dir: &Path, live_pids: bool) -> Result<()
             pid: if live_pids { 0 } else { process.pid },
             parent: process.parent_key,
             ordinal: process.ordinal,
-            arguments: first_program(session, process)?,
+            executed: first_program(session, process)?,
         });
     }
     rows.sort_unstable_by_key(|row| row.key);
@@ -35,12 +35,12 @@ pub(super) fn write(session: &Session, dir: &Path, live_pids: bool) -> Result<()
     std::fs::write(&path, bytes).map_err(Error::file("write", &path))
 }
 
-/// [`Arguments`] of the program that a child executed first; 0 if it did not soon.
-fn first_program(session: &Session, process: &Process) -> Result<u64> {
+/// The program that a child executed first; none if it did not soon.
+fn first_program(session: &Session, process: &Process) -> Result<Executed> {
     /// Children that execute a program do little before.
     const EVENTS: usize = 4096;
     if process.parent_key == 0 || process.execs == 0 {
-        return Ok(0);
+        return Ok(Executed::default());
     }
     let mut events = session.events(process)?;
     for _ in 0..EVENTS {
@@ -48,10 +48,10 @@ fn first_program(session: &Session, process: &Process) -> Result<u64> {
         if let Some(strings) = scan::arguments(&event.record) {
             let mut arguments = Arguments::default();
             strings.for_each(|string| arguments.add(string));
-            return Ok(arguments.hash());
+            return Ok(arguments.hashes());
         }
     }
-    Ok(0)
+    Ok(Executed::default())
 }
 
 /// This process stands for the one that was the parent of the recorded program.

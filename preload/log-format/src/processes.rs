@@ -16,7 +16,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"RRPROCS\0");
 /// The file's name, with a NUL.
 pub const FILE: &[u8] = b"/processes\0";
 /// Words of a row.
-pub const ROW: usize = 5;
+pub const ROW: usize = 6;
 
 /// A recorded process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,43 +29,97 @@ pub struct Recorded {
     pub parent: u64,
     /// Which child of its parent it was.
     pub ordinal: u32,
-    /// [`Arguments`] of the program that it executed first; 0: none.
-    pub arguments: u64,
+    /// The program that it executed first.
+    pub executed: Executed,
 }
 
 impl Recorded {
     /// As it stands in the file.
     pub fn to_words(self) -> [u64; ROW] {
-        let Recorded { key, pid, parent, ordinal, arguments } = self;
-        [key, pid as u64, parent, ordinal.into(), arguments]
+        let Recorded { key, pid, parent, ordinal, executed } = self;
+        [key, pid as u64, parent, ordinal.into(), executed.exact, executed.alike]
     }
 
-    fn from_words([key, pid, parent, ordinal, arguments]: [u64; ROW]) -> Recorded {
-        Recorded { key, pid: pid as i32, parent, ordinal: ordinal as u32, arguments }
+    fn from_words([key, pid, parent, ordinal, exact, alike]: [u64; ROW]) -> Recorded {
+        let executed = Executed { exact, alike };
+        Recorded { key, pid: pid as i32, parent, ordinal: ordinal as u32, executed }
     }
 }
 
-/// A hash of a program's arguments (FNV-1a, 64 bits).
+/// Hashes of a program's arguments; zeros: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Executed {
+    /// Of all bytes.
+    pub exact: u64,
+    /// But for what is made anew for each child: words with digits, and names in /tmp.
+    pub alike: u64,
+}
+
+/// FNV-1a, 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hash(u64);
+
+impl Hash {
+    const START: Hash = Hash(0xcbf2_9ce4_8422_2325);
+
+    const fn with(self, byte: u8) -> Hash {
+        Hash((self.0 ^ byte as u64).wrapping_mul(0x100_0000_01b3))
+    }
+}
+
+/// Hashes a program's arguments.
 #[derive(Clone, Copy, Debug)]
-pub struct Arguments(u64);
+pub struct Arguments {
+    exact: Hash,
+    alike: Hash,
+    /// `alike` before the word that goes on, and whether that has a digit.
+    word: Option<(Hash, bool)>,
+    /// The last bytes, to find /tmp/.
+    last: u64,
+    in_tmp: bool,
+}
 
 impl Default for Arguments {
     fn default() -> Arguments {
-        Arguments(0xcbf2_9ce4_8422_2325)
+        let (exact, alike) = (Hash::START, Hash::START);
+        Arguments { exact, alike, word: None, last: 0, in_tmp: false }
     }
 }
 
 impl Arguments {
     /// Adds the next bytes: those of each argument and its NUL.
     pub fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        bytes.iter().for_each(|byte| self.byte(*byte));
+    }
+
+    fn byte(&mut self, byte: u8) {
+        const TMP: u64 = u64::from_be_bytes(*b"\0\0\0/tmp/");
+        self.exact = self.exact.with(byte);
+        self.last = self.last << 8 | u64::from(byte);
+        self.in_tmp &= byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
+        if self.in_tmp {
+            return;
+        }
+        if byte.is_ascii_alphanumeric() {
+            let (before, digit) = self.word.unwrap_or((self.alike, false));
+            self.word = Some((before, digit || byte.is_ascii_digit()));
+        } else {
+            self.end_word();
+        }
+        self.alike = self.alike.with(byte);
+        self.in_tmp = self.last & 0xff_ffff_ffff == TMP;
+    }
+
+    fn end_word(&mut self) {
+        if let Some((before, true)) = self.word.take() {
+            self.alike = before.with(b'#');
         }
     }
 
-    /// The hash, which is not 0.
-    pub fn hash(self) -> u64 {
-        self.0.max(1)
+    /// The hashes, which are not 0.
+    pub fn hashes(mut self) -> Executed {
+        self.end_word();
+        Executed { exact: self.exact.0.max(1), alike: self.alike.0.max(1) }
     }
 }
 
@@ -135,31 +189,36 @@ impl Claims {
 }
 
 /// The key of the recorded process that a child stands for which is about to execute a program
-/// with these [`Arguments`], its first: children that run at the same time are created in any
+/// with these arguments, its first: children that run at the same time are created in any
 /// order. `key`, `parent` and `ordinal` are what it has by the order of its creation.
 ///
-/// One that executed the same is claimed, first that with the same ordinal. If there is none, it is
-/// the one with the same ordinal, whose arguments have changed; if another has claimed that, it is
-/// none of the recording's.
+/// One that executed the same is claimed, or else one that executed the like, that with the same
+/// ordinal first. If there is none, it is the one with the same ordinal, whose arguments have
+/// changed; if another has claimed that, it is none of the recording's.
 pub fn stands_for(
     words: &[u64],
     claims: &Claims,
     (key, parent, ordinal): (u64, u64, u32),
-    arguments: u64,
+    executed: Executed,
 ) -> u64 {
     let rows = rows(words);
     let own = place(rows, key);
-    let fits = |row: &Recorded| row.parent == parent && row.arguments == arguments;
-    if own.is_some_and(|(at, row)| fits(&row) && claims.take(at)) {
-        return key;
-    }
-    loop {
-        let all = rows.iter().map(|row| Recorded::from_words(*row)).enumerate();
-        let free = all.filter(|(at, row)| fits(row) && !claims.is_taken(*at));
-        match free.min_by_key(|(_, row)| row.ordinal) {
-            Some((at, row)) if claims.take(at) => return row.key,
-            Some(_) => {}
-            None => break,
+    let same = |row: &Recorded| row.executed.exact == executed.exact;
+    let like = |row: &Recorded| row.executed.alike == executed.alike;
+    let ways: [&dyn Fn(&Recorded) -> bool; 2] = [&same, &like];
+    for fits in ways {
+        let fits = |row: &Recorded| row.parent == parent && fits(row);
+        if own.is_some_and(|(at, row)| fits(&row) && claims.take(at)) {
+            return key;
+        }
+        loop {
+            let all = rows.iter().map(|row| Recorded::from_words(*row)).enumerate();
+            let free = all.filter(|(at, row)| fits(row) && !claims.is_taken(*at));
+            match free.min_by_key(|(_, row)| row.ordinal) {
+                Some((at, row)) if claims.take(at) => return row.key,
+                Some(_) => {}
+                None => break,
+            }
         }
     }
     /// Above the ordinals of children that are counted.
@@ -176,14 +235,19 @@ mod tests {
 
     const PARENT: u64 = 7;
 
-    /// Three children that executed 1, 2 and 1.
+    fn executed(exact: u64) -> Executed {
+        Executed { exact, alike: exact / 10 }
+    }
+
+    /// Three children that executed 10, 20 and 10.
     fn file() -> [u64; 2 + 3 * ROW] {
         let mut words = [0; 2 + 3 * ROW];
         words[..2].copy_from_slice(&[MAGIC, 3]);
-        for (at, arguments) in [1, 2, 1].into_iter().enumerate() {
+        for (at, arguments) in [10, 20, 10].into_iter().enumerate() {
             let ordinal = at as u32 + 1;
             let (key, pid) = (10 * u64::from(ordinal), 100 + ordinal as i32);
-            let row = Recorded { key, pid, parent: PARENT, ordinal, arguments };
+            let executed = executed(arguments);
+            let row = Recorded { key, pid, parent: PARENT, ordinal, executed };
             words[2 + at * ROW..][..ROW].copy_from_slice(&row.to_words());
         }
         words
@@ -208,14 +272,33 @@ mod tests {
         let (file, claims) = (file(), claims());
         let child = |ordinal: u32, arguments| {
             let key = 10 * u64::from(ordinal);
-            stands_for(&file, &claims, (key, PARENT, ordinal), arguments)
+            stands_for(&file, &claims, (key, PARENT, ordinal), executed(arguments))
         };
-        assert_eq!([child(1, 2), child(2, 1), child(3, 1)], [20, 10, 30]);
+        assert_eq!([child(1, 20), child(2, 10), child(3, 10)], [20, 10, 30]);
         // A fourth one was not recorded, nor was this one's key.
-        assert_eq!(child(4, 1), 40);
+        assert_eq!(child(4, 10), 40);
         // Another program in the place of the first, which is taken, and then is not.
-        assert_eq!(child(1, 9), child_key(PARENT, 1 << 31 | 1));
+        assert_eq!(child(1, 90), child_key(PARENT, 1 << 31 | 1));
         claims.release(&file, 10);
-        assert_eq!([child(1, 9), child(2, 1)], [10, 10]);
+        assert_eq!([child(1, 90), child(2, 10)], [10, 10]);
+        // The like of the second.
+        claims.release(&file, 20);
+        assert_eq!(child(1, 21), 20);
+    }
+
+    #[test]
+    fn what_is_made_anew_for_each_child_makes_no_other_program() {
+        let hashes = |text: &str| {
+            let mut arguments = Arguments::default();
+            text.split_inclusive(' ').for_each(|part| arguments.add(part.as_bytes()));
+            arguments.hashes()
+        };
+        let [a, b] =
+            ["bash 1d > /tmp/claude-beef-cwd x", "bash 77 > /tmp/other/b22c x"].map(hashes);
+        assert!(a.exact != b.exact && a.alike == b.alike);
+        for other in ["bash 1d > /tmp/claude-beef-cwd y", "bash d > /tmp/a x", "dash 1 > /tmp/a x"]
+        {
+            assert_ne!(hashes(other).alike, a.alike, "{other}");
+        }
     }
 }

@@ -90,7 +90,13 @@ impl Recorded {
         /// Readings between two reads of the same answer.
         const BETWEEN: u64 = 8;
         let Some(counts) = clocks::at_answer(self.words(), exchange) else { return };
-        let again = core::mem::replace(&mut self.answered, exchange) == exchange;
+        let again = self.answered == exchange;
+        // Answers in flight at the same time come in any order: none brings back an earlier one's.
+        let latest = clocks::at_answer(self.words(), self.answered).unwrap_or_default();
+        if counts.iter().zip(latest).any(|(count, latest)| count < latest) {
+            return;
+        }
+        self.answered = exchange;
         let mut both = self.given.iter().zip(counts);
         let near =
             |(given, count): (&u32, &u64)| (*count..=count + BETWEEN).contains(&u64::from(*given));

@@ -117,7 +117,7 @@ pub fn before_exec(t: &mut Thread, row: &Row, args: &[u64; 6]) -> u64 {
         }
     }
     let child = (key, parent, entry.ordinal.load(Ordering::Relaxed));
-    let new = stands_for(words(), &arena::header().net.claims, child, arguments.hash());
+    let new = stands_for(words(), &arena::header().net.claims, child, arguments.hashes());
     stand_for(t, new);
     key
 }

@@ -24,6 +24,12 @@ fn the_builtin_rules_leave_the_prompt_alone() {
     let (b, _) = with("u2", "id 223e4567-e89b-12d3-a456-426614174000 in /tmp/xyz9/f.txt");
     assert_eq!(a, b);
     assert_eq!(names, ["openai-ids", "uuids", "temp-paths"]);
+    let took = |ms: u32| with("u", &format!("done\nduration_ms: {ms}\nWall time: 0.{ms} seconds"));
+    assert_eq!(
+        (took(71).0, took(71).1),
+        (took(135).0, vec!["openai-ids".into(), "durations".into()])
+    );
+    assert_ne!(with("u", "it took 71 ms").0, with("u", "it took 135 ms").0);
     assert_ne!(with("u", "it is 2026-11-23").0, with("u", "it is 2026-11-24").0);
 }
 
