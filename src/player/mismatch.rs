@@ -1,6 +1,7 @@
 //! Mismatches: what a request asked that was not recorded, why, and which rule would accept it.
 
 mod differences;
+mod narrow;
 mod text;
 
 use serde::{Deserialize, Serialize};

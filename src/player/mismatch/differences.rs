@@ -8,6 +8,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::narrow;
 use crate::player::key::Canonical;
 use crate::player::rules::{Glob, Pattern, Place, Replace, Rule, When};
 use crate::player::sketch::CONVERSATIONS;
@@ -302,13 +303,29 @@ pub(super) fn suggest(differences: &[Difference], request: &Canonical) -> Option
                 }
             }
             Cause::ReorderedMessages | Cause::ReorderedTools => rule.unordered.push(place),
-            _ if rule.ignore.contains(&place) => {}
-            _ => rule.ignore.push(place),
+            Cause::Prompt(_) | Cause::Field(_) => match changed_words(difference, &place) {
+                Some(words) => rule.replace.extend(words),
+                None => ignored(&mut rule, place),
+            },
+            _ => ignored(&mut rule, place),
         }
     }
     names.dedup();
     rule.name = names.join("-");
     Some(rule)
+}
+
+fn ignored(rule: &mut Rule, place: Place) {
+    if !rule.ignore.contains(&place) {
+        rule.ignore.push(place);
+    }
+}
+
+/// Replacements of the words that have changed in a text.
+fn changed_words(difference: &Difference, place: &Place) -> Option<Vec<Replace>> {
+    let text = |value: &Option<Value>| value.as_ref()?.as_str().map(str::to_owned);
+    let (old, new) = (text(&difference.recorded)?, text(&difference.asked)?);
+    narrow::replacements(&old, &new, place).filter(|_| matches!(place, Place::Pointer(_)))
 }
 
 /// Where a rule must look, for a difference in the canonical request.

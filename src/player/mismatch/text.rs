@@ -8,9 +8,9 @@ use similar::{ChangeTag, TextDiff};
 use super::Difference;
 
 /// Longest that a diff may take; a coarser one is shown then.
-const TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(500);
 /// Most of a text that is compared, bytes.
-const COMPARED_BYTES_MAX: usize = 1 << 20;
+pub(super) const COMPARED_BYTES_MAX: usize = 1 << 20;
 /// Most of a diff that is shown, bytes.
 const SHOWN_BYTES_MAX: usize = 16 << 10;
 
