@@ -240,7 +240,7 @@ const WRITERS: [(&str, &str); 29] = [
     ("log/map.rs", "the arena, which is gone when recording ends"),
     ("log/writer.rs", "logs: takes only what a redactor has made"),
     ("network/clocks.rs", "readings of clocks"),
-    ("network/pids.rs", "process ids, in a scratch directory"),
+    ("network/processes.rs", "what identifies processes, in a scratch directory"),
     ("player/layer.rs", "passes its text through a redactor"),
     ("player/report.rs", "passes its text through a redactor"),
     ("redact/finish.rs", "the redactor's own"),

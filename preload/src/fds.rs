@@ -1,8 +1,8 @@
 //! Which file descriptors are the session's stdin, stdout or stderr, a source of randomness, a
 //! file, or a connection to the player.
 //!
-//! Kept while recording and in a network replay; the log says it to a process replay. A fork copies it with the memory, an
-//! exec hands it over in the arena.
+//! Kept while recording and in a network replay; the log says it to a process replay. A fork copies
+//! it with the memory, an exec hands it over in the arena.
 #![allow(unsafe_code, reason = "the table in the process's block")]
 
 use core::sync::atomic::{AtomicU64, Ordering};

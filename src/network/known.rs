@@ -55,6 +55,22 @@ pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
     failed.into_iter().collect()
 }
 
+/// Destinations whose connections carried something, but nothing that can be answered: no HTTP, or
+/// TLS that was not read.
+pub fn unreadable(traffic: &Traffic) -> Vec<SocketAddr> {
+    let read: BTreeSet<u32> = traffic.summaries().iter().map(|s| s.connection).collect();
+    let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
+    for connection in asked(traffic.connections()) {
+        if let Peer::Inet(peer) = connection.peer
+            && connection.sent_bytes + connection.received_bytes > 0
+        {
+            let list = if read.contains(&connection.id) { &mut with } else { &mut without };
+            list.insert(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+        }
+    }
+    without.difference(&with).copied().collect()
+}
+
 /// When an answer had come whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {

@@ -47,6 +47,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let traffic = session.traffic()?;
     let names = known::names(&traffic);
     setup.with_names(&names);
+    setup.with_unreadable(known::unreadable(&traffic));
     let (over, asking) = (player.clone(), player.clone());
     let hybrid = player.settings().mode == Mode::Hybrid;
     if hybrid {

@@ -67,6 +67,8 @@ pub struct Setup {
     authority: Option<Authority>,
     /// Names that clients may have connected to an address by.
     names: HashMap<IpAddr, Vec<String>>,
+    /// Destinations that the recording has nothing to answer for.
+    unreadable: Vec<SocketAddr>,
     upstream: Option<Upstream>,
     spellings: Spellings,
 }
@@ -94,6 +96,12 @@ impl Setup {
                 self.names.entry(*address).or_default().push(name.clone());
             }
         }
+    }
+
+    /// Destinations whose recorded connections were no HTTP, as far as could be read: clients are
+    /// not left to wait there.
+    pub(crate) fn with_unreadable(&mut self, destinations: Vec<SocketAddr>) {
+        self.unreadable = destinations;
     }
 
     fn names(&self, address: IpAddr) -> Vec<String> {
@@ -247,9 +255,14 @@ async fn connection(
     destination: Option<SocketAddr>,
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    let authority = destination.map(|d| d.to_string());
+    if destination.is_some_and(|d| context.setup.unreadable.contains(&d)) {
+        let why = "while recording it spoke no HTTP there, or TLS that could not be read";
+        context.unanswered(authority.as_deref(), why);
+        return Ok(());
+    }
     // A client whose server speaks first waits: nothing recorded is served to it.
     let mut first = [0];
-    let authority = destination.map(|d| d.to_string());
     match timeout(PATIENCE, socket.peek(&mut first)).await {
         Ok(Ok(0)) => return Ok(()),
         Ok(peeked) => peeked.map(drop)?,

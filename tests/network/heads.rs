@@ -6,27 +6,31 @@ use std::net::{Ipv4Addr, TcpListener};
 use super::replay;
 use crate::harness::Case;
 
-/// Answers by path, as no framework would.
-const ANSWERS: [(&str, &str); 8] = [
+/// Answers by path, as no framework would: the head's lines, and what follows.
+const ANSWERS: [(&str, &[&str], &str); 8] = [
     (
         "/phrase",
-        "HTTP/1.1 200 Here You Are\r\nX-rEQUEST-iD: 7\r\nETag: \"a\"\r\nContent-Length: 2\r\n\r\nok",
+        &["HTTP/1.1 200 Here You Are", "X-rEQUEST-iD: 7", "ETag: \"a\"", "Content-Length: 2"],
+        "ok",
     ),
     (
         "/cookies",
-        "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nDate: never\r\ncontent-length: 0\r\n\r\n",
+        &["HTTP/1.1 200 OK", "Set-Cookie: a", "Set-Cookie: b", "Date: never", "content-length: 0"],
+        "",
     ),
     (
         "/chunked",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: me\r\nConnection: Keep-Alive\r\nKeep-Alive: timeout=5\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        &["HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Server: me", "Keep-Alive: timeout=5"],
+        "3\r\nabc\r\n0\r\n\r\n",
     ),
-    ("/nothing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: me\r\n\r\n0\r\n\r\n"),
-    ("/unchanged", "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 1234\r\n\r\n"),
-    ("/old", "HTTP/1.0 200 OK\r\nServer: old\r\n\r\nuntil the end"),
-    ("/last", "HTTP/1.1 404 Nope\r\nConnection: close\r\nContent-Length: 4\r\n\r\ngone"),
+    ("/nothing", &["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"], "0\r\n\r\n"),
+    ("/unchanged", &["HTTP/1.1 304 Not Modified", "ETag: \"a\"", "Content-Length: 1234"], ""),
+    ("/old", &["HTTP/1.0 200 OK", "Server: old"], "until the end"),
+    ("/last", &["HTTP/1.1 404 Nope", "Connection: close", "Content-Length: 4"], "gone"),
     (
         "/unknown",
-        "HTTP/1.1 299 \r\nUpgrade: h2c\r\nConnection: Upgrade\r\nWWW-Authenticate: Basic\r\nContent-Length: 1\r\n\r\nx",
+        &["HTTP/1.1 299 ", "Upgrade: h2c", "WWW-Authenticate: Basic", "Content-Length: 1"],
+        "x",
     ),
 ];
 
@@ -46,8 +50,10 @@ fn server() -> u16 {
             }
             let asked = String::from_utf8_lossy(&asked);
             let path = asked.split(' ').nth(1).unwrap_or_default();
-            let answer =
-                ANSWERS.iter().find(|(at, _)| *at == path).map_or("", |(_, answer)| answer);
+            let Some((_, head, rest)) = ANSWERS.iter().find(|(at, ..)| *at == path) else {
+                continue;
+            };
+            let answer = format!("{}\r\n\r\n{rest}", head.join("\r\n"));
             // A client may have gone.
             let _ = socket.write_all(answer.as_bytes());
         }
@@ -58,7 +64,7 @@ fn server() -> u16 {
 #[test]
 fn are_the_recorded_ones() {
     let port = server();
-    let paths = ANSWERS.map(|(path, _)| path).join(" ");
+    let paths = ANSWERS.map(|(path, ..)| path).join(" ");
     let script = format!(
         "for path in {paths}; do curl -si --raw http://127.0.0.1:{port}$path; echo; done
          curl -sI http://127.0.0.1:{port}/phrase"

@@ -1,4 +1,5 @@
-# Reads the clocks as often as a file says before each of three requests, and tells the time after each.
+# Reads the clocks as often as a file says before each of three requests, and tells the time after
+# each.
 import sys, time, urllib.request
 
 url, readings = sys.argv[1], int(open("readings").read())

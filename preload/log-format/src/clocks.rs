@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! words of 64 bits: | MAGIC | sources n | answers m | (source, count, first word) * n |
-//!                   | (exchange, readings before its answer had come, by source) * m, by exchange |
+//!                   | (exchange, readings before its answer's end, by source) * m, by exchange |
 //!                   | readings ... |
 //! ```
 //!

@@ -1,0 +1,43 @@
+//! Clients of services that speak no HTTP.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Output, ROOT, RR_RUN, clean_environment, network_namespace, run};
+
+/// Runs a script in a network that has one address beside loopback.
+fn with_address(script: &str, dir: &std::path::Path) -> Output {
+    let network = "ip link set lo up; ip address add 192.0.2.7/32 dev lo;";
+    let mut command = Command::new("unshare");
+    command.args(network_namespace()).args(["bash", "-c", &format!("{network} {script}")]);
+    clean_environment(&mut command);
+    command.current_dir(dir).env("HOME", dir);
+    run(&mut command, b"", Duration::from_secs(60))
+}
+
+/// They do not wait for what can't come, and the account says why.
+#[test]
+fn are_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let banner = format!("python3 {ROOT}/tests/programs/banner.py 192.0.2.7");
+    let recorded = with_address(
+        &format!(
+            "coproc {banner} serve; read -u ${{COPROC[0]}}; \
+             {RR_RUN} record -o store --name mail -- {banner}"
+        ),
+        dir.path(),
+    );
+    assert_eq!(
+        (recorded.code, recorded.out()),
+        (Some(0), "b'220 hello\\r\\n'\n".into()),
+        "{recorded}"
+    );
+    let start = Instant::now();
+    let replayed = with_address(&format!("{RR_RUN} replay --network -o store mail"), dir.path());
+    assert_eq!((replayed.code, replayed.out()), (Some(0), "b''\n".into()), "{replayed}");
+    assert!(
+        replayed.err().contains("192.0.2.7:2525: while recording it spoke no HTTP"),
+        "{replayed}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
