@@ -56,6 +56,7 @@ guests! {
         Case::c("duplex").stdin(vec![b'x'; 4 << 20]).reads_late().says("done");
     signals_that_dispatch_calls => Case::c("lost_calls").says("0 calls were lost");
     signals_at_the_ends_of_calls => Case::c("late_signals").says("4000 of 4000 came");
+    signals_while_the_mask_is_set => Case::c("two_signals").says("all came\nall came");
     arguments_and_environment => Case::c("environment")
         .args(["two words", "", "\u{fc}"])
         .env("SHOWN", "a b")

@@ -114,8 +114,18 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut u8, context: *mut u8) {
             return;
         }
         // Only one is queued: the rest stays with the kernel until this one is delivered.
-        copy_checked(t.pending_info.as_mut_ptr(), info, INFO_BYTES);
-        t.pending.store(1, Ordering::Release);
+        if t.pending.load(Ordering::Acquire) == 0 {
+            copy_checked(t.pending_info.as_mut_ptr(), info, INFO_BYTES);
+            t.pending.store(1, Ordering::Release);
+        } else {
+            // The guest's mask was told to the kernel after the first had come.
+            let mut second = [0; INFO_BYTES];
+            copy_checked(second.as_mut_ptr(), info, INFO_BYTES);
+            match held_index(sig) {
+                Some(index) => hold(t, sig, index, &second),
+                None => give_back(t, sig, &second),
+            }
+        }
         *mask |= !crate::masks::KEPT_OPEN;
         if let Some(abort) = trap::abort_call(gregs.rip) {
             gregs.rip = abort;
@@ -302,24 +312,29 @@ fn arrived(t: &mut Thread, info: &[u8; INFO_BYTES], flags: u8) {
             record::bytes(t, Kind::Signal, flags, [sig as u32, 0], info);
             deliver(t, sig, info);
         }
-        (true, _, Some(index)) => {
-            t.held |= 1 << (sig - 1);
-            if let Some(held) = t.held_info.get_mut(index) {
-                *held = *info;
-            }
-        }
+        (true, _, Some(index)) => hold(t, sig, index, info),
         (false, SIG_IGN, Some(_)) => {}
         (false, _, Some(_)) => end_by(t, sig, flag::KILLED),
-        _ => {
-            // The guest has blocked it, or changed its action, since it came: back to the
-            // kernel, which keeps it or does what the action says.
-            // SAFETY: a signal with its own siginfo, to this very thread.
-            unsafe {
-                let info = info.as_ptr();
-                let pid = t.process().real_pid;
-                sys!(libc::SYS_rt_tgsigqueueinfo, pid, t.real_tid, sig, info);
-            }
-        }
+        // The guest has blocked it, or changed its action, since it came: the kernel keeps it or
+        // does what the action says.
+        _ => give_back(t, sig, info),
+    }
+}
+
+/// Keeps a signal that the kernel never blocks until the guest can have it.
+fn hold(t: &mut Thread, sig: i32, index: usize, info: &[u8; INFO_BYTES]) {
+    t.held |= 1 << (sig - 1);
+    if let Some(held) = t.held_info.get_mut(index) {
+        *held = *info;
+    }
+}
+
+/// Sends a signal that has come to this thread again, as it was.
+fn give_back(t: &Thread, sig: i32, info: &[u8; INFO_BYTES]) {
+    // SAFETY: a signal with its own siginfo, to this very thread.
+    unsafe {
+        let pid = t.process().real_pid;
+        sys!(libc::SYS_rt_tgsigqueueinfo, pid, t.real_tid, sig, info.as_ptr());
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 
-use log_format::clocks::{MAGIC, NAME_BYTES, SOURCES_MAX, is_read, name};
+use log_format::clocks::{BETWEEN, MAGIC, NAME_BYTES, SOURCES_MAX, is_read, name};
 use log_format::record::{Call, Dir, Kind, clock};
 
 use super::known::Answered;
@@ -21,9 +21,10 @@ struct Image {
     answers: BTreeMap<u32, Vec<(u8, usize)>>,
 }
 
-/// Answers that a process is still to read, in the order of time, by descriptor.
+/// Answers that a process is still to read.
 #[derive(Default)]
 struct Awaited {
+    /// In the order of time, by descriptor.
     by_fd: HashMap<i32, VecDeque<Answered>>,
     /// Those whose end was read by the last call, and from where: its next part may follow.
     read: (i32, Vec<u32>),
@@ -35,12 +36,16 @@ struct Awaited {
 /// # Errors
 /// The session is damaged, or the system's.
 pub fn write(session: &Session, answered: &[Answered], dir: &Path) -> Result<()> {
+    let mut all: HashMap<u64, Awaited> = HashMap::new();
+    for one in answered {
+        all.entry(one.process).or_default().by_fd.entry(one.fd).or_default().push_back(*one);
+    }
     for process in &session.manifest().processes {
         let mut events = session.events(process)?;
         let mut image = Image::default();
         let mut generation = 0;
         let mut begun = false;
-        let mut awaited = Awaited::of(process.key, answered);
+        let mut awaited = all.remove(&process.key).unwrap_or_default();
         let mut started_ns = session.manifest().started_mono_ns;
         while let Some(event) = events.next_event()? {
             match event.record.header.kind {
@@ -75,14 +80,6 @@ pub fn write(session: &Session, answered: &[Answered], dir: &Path) -> Result<()>
 }
 
 impl Awaited {
-    fn of(process: u64, all: &[Answered]) -> Awaited {
-        let mut awaited = Awaited::default();
-        for answered in all.iter().filter(|answered| answered.process == process) {
-            awaited.by_fd.entry(answered.fd).or_default().push_back(*answered);
-        }
-        awaited
-    }
-
     /// The exchanges whose answers have ended with what a call read, as far as can be told.
     fn read(&mut self, call: Call<'_>, time_ns: u64) -> &[u32] {
         let fd = call.args[0] as i32;
@@ -131,7 +128,15 @@ impl Image {
 
     fn answered(&mut self, exchange: u32) {
         let counts = self.sources.iter().map(|(source, values)| (*source, values.len()));
-        self.answers.insert(exchange, counts.collect());
+        let counts: Vec<_> = counts.collect();
+        let near = |before: &Vec<(u8, usize)>| {
+            let last = |source| before.iter().find(|(s, _)| *s == source).map_or(0, |(_, n)| *n);
+            counts.iter().all(|(source, n)| n - last(*source) <= BETWEEN as usize)
+        };
+        // What is read long after an answer's end is no part of it.
+        if self.answers.get(&exchange).is_none_or(near) {
+            self.answers.insert(exchange, counts);
+        }
     }
 
     fn write(self, dir: &Path, key: u64, generation: u32) -> Result<()> {

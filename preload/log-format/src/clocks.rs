@@ -12,6 +12,8 @@
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RRCLOCKS");
 /// Most sources of one file.
 pub const SOURCES_MAX: usize = 16;
+/// Most readings of a source between two reads of the same answer's end.
+pub const BETWEEN: u64 = 8;
 /// Length of a file's name: 16 hex digits of the process key, `-`, 8 of the image's number.
 pub const NAME_BYTES: usize = 25;
 

@@ -9,7 +9,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use log_format::arena::{Mode, option};
-use log_format::clocks::{self, SOURCES_MAX, is_read};
+use log_format::clocks::{self, BETWEEN, SOURCES_MAX, is_read};
 use log_format::record::clock;
 use log_format::table::Memory;
 
@@ -87,8 +87,6 @@ impl Recorded {
     /// until an answer has come may take more of them, or fewer, than in the recording. The wall
     /// clock may go back by that; the others stand still until they have caught up.
     fn line_up(&mut self, exchange: u32) {
-        /// Readings between two reads of the same answer.
-        const BETWEEN: u64 = 8;
         let Some(counts) = clocks::at_answer(self.words(), exchange) else { return };
         let again = self.answered == exchange;
         // Answers in flight at the same time come in any order: none brings back an earlier one's.
