@@ -37,13 +37,14 @@ fn exchanges(said: &[Said<'_>], piece: usize, end: &End) -> Vec<Exchange> {
         hold: true,
     };
     let segments = said.iter().zip(1..).flat_map(|((direction, bytes), n)| {
-        bytes.chunks(piece).map(move |bytes| Segment {
+        bytes.chunks(piece).zip(0..).map(move |(bytes, i): (_, u64)| Segment {
             direction: *direction,
             time_ns: n * 1000,
             process: 1,
             step: n,
             log: 1,
-            offset: 0,
+            // Where the places of messages join.
+            offset: (n << 32) + i * piece as u64,
             bytes,
         })
     });
