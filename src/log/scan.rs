@@ -317,7 +317,7 @@ impl Scan {
                 _ => {}
             }
         }
-        if let Some(argv) = arguments(record) {
+        if let Some(argv) = arguments(record.header.kind, &call) {
             self.exec_opaque = None;
             let argv = argv.map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg).to_vec());
             self.exec_argv = Some(argv.collect());
@@ -366,14 +366,13 @@ pub fn file_id(bytes: &[u8]) -> Option<(FileId, &[u8])> {
     Some((id, path.split(|b| *b == 0).next().unwrap_or(path)))
 }
 
-/// Arguments of the program that this record says is about to be executed, each with its NUL.
-pub fn arguments<'r>(record: &Record<'r>) -> Option<impl Iterator<Item = &'r [u8]> + use<'r>> {
+/// Arguments of the program that a record's call is about to execute, each with its NUL.
+pub fn arguments<'r>(
+    kind: Kind,
+    call: &record::Call<'r>,
+) -> Option<impl Iterator<Item = &'r [u8]> + use<'r>> {
     // An exec gives up the token, and does not return: its arguments stand in the yield.
-    if record.header.kind != Kind::Yield {
-        return None;
-    }
-    let call = record.call().ok()?;
-    let argv = arguments_at(call.nr)?;
+    let argv = arguments_at(call.nr).filter(|_| kind == Kind::Yield)?;
     let strings = call.bufs().flatten().filter(move |b| b.dir == Dir::In && b.arg == argv);
     Some(strings.map(|b| b.bytes))
 }

@@ -45,7 +45,10 @@ fn first_program(session: &Session, process: &Process) -> Result<Executed> {
     let mut events = session.events(process)?;
     for _ in 0..EVENTS {
         let Some(event) = events.next_event()? else { break };
-        if let Some(strings) = scan::arguments(&event.record) {
+        let kind = event.record.header.kind;
+        if let Ok(call) = event.record.call()
+            && let Some(strings) = scan::arguments(kind, &call)
+        {
             let mut arguments = Arguments::default();
             strings.for_each(|string| arguments.add(string));
             return Ok(arguments.hashes());
