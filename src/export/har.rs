@@ -125,7 +125,7 @@ pub fn write(session: &Session, out: &mut dyn Write) -> Result<Vec<String>> {
     let started_ns = manifest.started_ns;
     for (number, exchange) in traffic.exchanges().enumerate() {
         let exchange = exchange?;
-        let connection = traffic.connections().get((exchange.connection as usize).wrapping_sub(1));
+        let connection = traffic.connection(exchange.connection);
         let entry = entry(started_ns, &exchange, connection)?;
         out.write_all(if number == 0 { b"\n" } else { b",\n" }).map_err(unwritten)?;
         serde_json::to_writer(&mut *out, &entry).map_err(|e| unwritten(e.into()))?;

@@ -277,6 +277,7 @@ pub fn store(to: &Address, address: SocketAddr) {
     to.set(version, address.port(), ip);
 }
 
-fn unmapped(address: SocketAddr) -> SocketAddr {
+/// The address without the mapping of IPv4 into IPv6.
+pub(super) fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

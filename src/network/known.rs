@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use super::accept::unmapped;
 use crate::error::Result;
 use crate::stream::connection::Peer;
 use crate::stream::{Connection, End, Traffic};
@@ -29,14 +30,10 @@ pub fn names(traffic: &Traffic) -> Vec<(String, Vec<IpAddr>)> {
 
 /// Destinations on loopback that the recording has exchanges with.
 pub fn served(traffic: &Traffic) -> Vec<SocketAddr> {
-    let with_exchanges: BTreeSet<u32> =
-        traffic.summaries().iter().map(|summary| summary.connection).collect();
+    let read = with_exchanges(traffic);
     let on_loopback = asked(traffic.connections())
-        .filter(|connection| with_exchanges.contains(&connection.id))
-        .filter_map(|connection| match connection.peer {
-            Peer::Inet(peer) => Some(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
-            Peer::Unix(_) => None,
-        })
+        .filter(|connection| read.contains(&connection.id))
+        .filter_map(destination)
         .filter(|peer| peer.ip().is_loopback());
     on_loopback.collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -45,10 +42,10 @@ pub fn served(traffic: &Traffic) -> Vec<SocketAddr> {
 pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
     let (mut failed, mut reached) = (BTreeSet::new(), BTreeSet::new());
     for connection in asked(traffic.connections()) {
-        if let Peer::Inet(peer) = connection.peer {
-            let moved = connection.sent_bytes + connection.received_bytes > 0;
-            let list = if connection.error.is_none() || moved { &mut reached } else { &mut failed };
-            list.insert(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+        if let Some(peer) = destination(connection) {
+            let reaches = connection.error.is_none() || has_moved(connection);
+            let list = if reaches { &mut reached } else { &mut failed };
+            list.insert(peer);
         }
     }
     failed.retain(|peer| !peer.ip().is_loopback() && !reached.contains(peer));
@@ -58,15 +55,11 @@ pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
 /// Destinations whose connections carried something, but nothing that can be answered: no HTTP, or
 /// TLS that was not read.
 pub fn unreadable(traffic: &Traffic) -> Vec<SocketAddr> {
-    let read: BTreeSet<u32> = traffic.summaries().iter().map(|s| s.connection).collect();
+    let read = with_exchanges(traffic);
     let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
-    for connection in asked(traffic.connections()) {
-        if let Peer::Inet(peer) = connection.peer
-            && connection.sent_bytes + connection.received_bytes > 0
-        {
-            let list = if read.contains(&connection.id) { &mut with } else { &mut without };
-            list.insert(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-        }
+    for connection in asked(traffic.connections()).filter(|connection| has_moved(connection)) {
+        let list = if read.contains(&connection.id) { &mut with } else { &mut without };
+        list.extend(destination(connection));
     }
     without.difference(&with).copied().collect()
 }
@@ -91,10 +84,8 @@ pub struct Answered {
 pub fn answered(traffic: &Traffic) -> Result<Vec<Answered>> {
     let mut all = Vec::new();
     for summary in traffic.summaries().iter().filter(|summary| summary.status.is_some()) {
-        let at = (summary.connection as usize).wrapping_sub(1);
-        let Some(connection) = traffic.connections().get(at).filter(|c| !c.accepted) else {
-            continue;
-        };
+        let connection = traffic.connection(summary.connection);
+        let Some(connection) = connection.filter(|c| !c.accepted) else { continue };
         let time_ns = match summary.end {
             End::Complete => summary.ended_ns,
             // It has ended with its connection, perhaps long after.
@@ -110,6 +101,23 @@ pub fn answered(traffic: &Traffic) -> Result<Vec<Answered>> {
 /// Connections that the guest opened.
 fn asked(all: &[Connection]) -> impl Iterator<Item = &Connection> {
     all.iter().filter(|connection| !connection.accepted)
+}
+
+/// Connections that carried HTTP.
+fn with_exchanges(traffic: &Traffic) -> BTreeSet<u32> {
+    traffic.summaries().iter().map(|summary| summary.connection).collect()
+}
+
+fn has_moved(connection: &Connection) -> bool {
+    connection.sent_bytes + connection.received_bytes > 0
+}
+
+/// Where a connection of the internet goes to.
+fn destination(connection: &Connection) -> Option<SocketAddr> {
+    match connection.peer {
+        Peer::Inet(peer) => Some(unmapped(peer)),
+        Peer::Unix(_) => None,
+    }
 }
 
 /// The host of `host:port`, `[v6]:port` or `host`.

@@ -14,8 +14,6 @@ use crate::stream::{CallId, Exchange, Traffic};
 /// What the guest asked of others in a session, as far as it is to be served.
 pub struct Recorded {
     traffic: Traffic,
-    /// Numbers of the connections that the guest accepted: there it was the server.
-    accepted: Vec<u32>,
     /// Ids of the processes by their keys.
     processes: HashMap<u64, String>,
     selection: Selection,
@@ -30,18 +28,18 @@ impl Recorded {
     /// They can't be read.
     pub fn new(session: &Session, selection: Selection) -> Result<Recorded> {
         let traffic = session.traffic()?;
-        let accepted = traffic.connections().iter().filter(|c| c.accepted).map(|c| c.id);
-        let accepted = accepted.collect();
         let processes = session.manifest().processes.iter();
         let processes = processes.map(|p| (p.key, p.id.clone())).collect();
         let last = traffic.summaries().iter().map(|summary| summary.id).max();
         let layers = layer::read(session.dir(), last.unwrap_or(0) + 1)?;
-        Ok(Recorded { traffic, accepted, processes, selection, layers })
+        Ok(Recorded { traffic, processes, selection, layers })
     }
 
     fn has(&self, exchange: &Exchange) -> bool {
         let process = self.processes.get(&exchange.request.process).map_or("", String::as_str);
-        !self.accepted.contains(&exchange.connection) && self.selection.has(exchange, process)
+        // On a connection that it accepted, the guest was the server.
+        let connection = self.traffic.connection(exchange.connection);
+        connection.is_none_or(|c| !c.accepted) && self.selection.has(exchange, process)
     }
 }
 

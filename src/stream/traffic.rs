@@ -147,6 +147,11 @@ impl Traffic {
         &self.index.tables.connections
     }
 
+    /// The connection with this [`Connection::id`].
+    pub fn connection(&self, id: u32) -> Option<&Connection> {
+        self.connections().get((id as usize).wrapping_sub(1))
+    }
+
     /// All exchanges in short, by the time their requests began.
     pub fn summaries(&self) -> &[Summary] {
         &self.index.tables.summaries
@@ -196,10 +201,7 @@ impl Traffic {
 
     /// Decodes the messages of a WebSocket.
     fn messages(&self, exchange: &mut Exchange, wire: &[Wire]) -> Result<()> {
-        let accepted = self
-            .connections()
-            .get((exchange.connection as usize).wrapping_sub(1))
-            .is_some_and(|c| c.accepted);
+        let accepted = self.connection(exchange.connection).is_some_and(|c| c.accepted);
         let requests = if accepted { Direction::Received } else { Direction::Sent };
         let mut frames = WebSocket::new(requests, http::extensions(exchange));
         let mut messages = Vec::new();
