@@ -47,6 +47,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         live_clock: false,
         live_entropy: false,
         names,
+        lookups: Vec::new(),
         other_names: None,
         live: None,
         served: Vec::new(),

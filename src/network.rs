@@ -32,6 +32,7 @@ use crate::policy::{self, Policy, Refusal};
 use crate::record;
 use crate::session::manifest::{ByteText, Manifest, unhex};
 use crate::session::{self, Session};
+use crate::stream::Lookup;
 
 /// What a network replay runs, and what it is answered with.
 pub struct Replay<'a> {
@@ -49,6 +50,8 @@ pub struct Replay<'a> {
     pub live_entropy: bool,
     /// Names and their recorded addresses.
     pub names: Vec<(String, Vec<IpAddr>)>,
+    /// Lookups and their recorded answers.
+    pub lookups: Vec<Lookup>,
     /// Other names that are given an address.
     pub other_names: Option<dns::Fits>,
     /// Hosts, by name or address, with or without port, that are meant to be real: connections to
@@ -161,7 +164,9 @@ pub fn run(replay: &Replay<'_>) -> Result<Outcome> {
     let is_live = |name: &str| replay.live.as_ref().is_some_and(|fits| fits(name));
     let recorded = replay.names.iter().filter(|(name, _)| !is_live(name)).cloned();
     let (other, live) = (replay.other_names.clone(), replay.live.clone());
-    let names = dns::Names::new(recorded).with_others(Arc::new(move |name: &str| {
+    let lookups = replay.lookups.iter().filter(|lookup| !is_live(&lookup.name)).cloned();
+    let names = dns::Names::new(recorded).with_recorded(lookups);
+    let names = names.with_others(Arc::new(move |name: &str| {
         [&other, &live].into_iter().flatten().any(|fits| fits(name))
     }));
     let names = Arc::new(Mutex::new(names));

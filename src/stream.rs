@@ -38,7 +38,7 @@ pub use body::{Body, Piece, Source};
 pub use call::{Api, CallEnd, CallId, LlmCall};
 pub use calls::llm_calls;
 pub use capture::{StreamCapture, capture_stream, capture_stream_async};
-pub use connection::{Connection, Direction, Segment, Tls};
+pub use connection::{Connection, Direction, Lookup, Segment, Tls};
 pub use decoder::CallDecoder;
 pub use exchange::{Chunk, End, Exchange, Header, Message, Protocol, Request, Response};
 pub use performance::{ModelPerformance, StreamPerformance};

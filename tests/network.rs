@@ -5,6 +5,7 @@ mod clients;
 mod heads;
 mod interactive;
 mod modes;
+mod names;
 mod others;
 mod packets;
 mod shim;

@@ -45,6 +45,8 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// Where the guest wanted to connect to.
     pub destination: SocketAddr,
+    /// The host's name, where the run knows one.
+    pub name: Option<String>,
     /// Key of the process.
     pub process: u64,
     /// Its descriptor.
@@ -80,7 +82,7 @@ pub struct Attempt {
     pub process: u64,
     /// Where to.
     pub destination: SocketAddr,
-    /// The host's name, where the run has given it the address.
+    /// The host's name, where the run knows one.
     pub name: Option<String>,
     /// What became of it.
     pub verdict: Verdict,
@@ -196,7 +198,7 @@ async fn accept(listener: TcpListener, ours: Accepting) {
         let real = ours.real(name.as_deref(), destination);
         let verdict = if real.is_some() { Verdict::Live } else { Verdict::Answered };
         if let Ok(mut all) = attempts.lock() {
-            all.push(Attempt { process, destination, name, verdict });
+            all.push(Attempt { process, destination, name: name.clone(), verdict });
         }
         let answered: Pin<Box<dyn Future<Output = ()> + Send>> = match real {
             Some(host) => Box::pin(pass_on(stream, host)),
@@ -204,7 +206,7 @@ async fn accept(listener: TcpListener, ours: Accepting) {
                 let socket = arena.sockets().get(place);
                 let asker = socket.and_then(|socket| Asker::of(arena, socket));
                 let guest = GuestEnd { arena: arena.clone(), place };
-                answers.answer(Accepted { stream, destination, process, fd, guest, asker })
+                answers.answer(Accepted { stream, destination, name, process, fd, guest, asker })
             }
         };
         let arena = arena.clone();

@@ -1,6 +1,7 @@
 //! The name server of a network replay: answers from what it was told, asks nobody.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
@@ -9,21 +10,30 @@ use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use crate::stream::Lookup;
+
+/// Tells resolvers what to ask.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How long an answer may be kept, seconds.
 const TTL: u32 = 60;
 
 /// Says something of a host, by its name: that it exists though it was not recorded, say.
 pub type Fits = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// Names and what is answered for them.
+/// Names and what is answered for them: what name servers answered while recording, else the
+/// addresses that were connected to.
 ///
 /// A name that is known without an address gets one of 198.18.0.0/15, which is set aside for
 /// tests (RFC 2544): the player tells hosts by their names.
 #[derive(Default)]
 pub struct Names {
-    addresses: HashMap<String, Vec<IpAddr>>,
+    addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// Recorded lookups, by name and type, and how often each was answered so far.
+    recorded: HashMap<(String, u16), (Lookup, usize)>,
     made_up: u32,
     others: Option<Fits>,
+    /// Domains that resolvers here append to names.
+    search: Vec<String>,
     /// Lookups so far: name and whether it was known.
     asked: Vec<(String, bool)>,
 }
@@ -41,11 +51,62 @@ impl Names {
         names
     }
 
+    /// Answers these lookups as recorded.
+    #[must_use]
+    pub fn with_recorded(mut self, lookups: impl IntoIterator<Item = Lookup>) -> Names {
+        let keyed = lookups.into_iter().map(|l| ((l.name.clone(), l.kind), (l, 0)));
+        self.recorded.extend(keyed);
+        self
+    }
+
     /// Makes up addresses for names that are not known and fit this.
     #[must_use]
     pub fn with_others(mut self, others: Fits) -> Names {
         self.others = Some(others);
+        self.search = search_domains(&fs::read_to_string(RESOLV_CONF).unwrap_or_default());
         self
+    }
+
+    /// Whether a name is another that is known, with a domain that the resolver has put behind it
+    /// by itself: which ones it tries is the machine's business, not the program's.
+    fn is_search(&self, name: &str) -> bool {
+        let known = |name: &str| {
+            let recorded = |kind: TYPE| self.recorded.contains_key(&(name.to_owned(), kind.into()));
+            self.addresses.contains_key(name) || recorded(TYPE::A) || recorded(TYPE::AAAA)
+        };
+        let mut begins = self.search.iter().filter_map(|domain| name.strip_suffix(domain.as_str()));
+        begins.any(|begin| begin.strip_suffix('.').is_some_and(known))
+    }
+
+    /// The recorded answer to a question, as a reply to this query.
+    fn replayed(&mut self, query: &Packet<'_>) -> Option<Vec<u8>> {
+        let [question] = query.questions.as_slice() else { return None };
+        let key = Lookup::key(question);
+        let (lookup, times) = self.recorded.get_mut(&key)?;
+        let answer = lookup.answers.get(*times).or(lookup.answers.last());
+        *times += 1;
+        let mut reply = match answer {
+            Some(answer) => Packet::parse(answer).ok()?,
+            None if self.addresses.contains_key(&key.0) => return None,
+            // No answer came: the resolver need not wait for that.
+            None => {
+                let mut reply = Packet::new_reply(query.id());
+                *reply.rcode_mut() = RCODE::ServerFailure;
+                reply
+            }
+        };
+        reply.set_id(query.id());
+        reply.questions.clone_from(&query.questions);
+        let bytes = reply.build_bytes_vec_compressed().ok()?;
+        let exists = reply.rcode() == RCODE::NoError;
+        self.note(key.0, exists);
+        Some(bytes)
+    }
+
+    fn note(&mut self, name: String, known: bool) {
+        if !self.asked.iter().any(|(asked, _)| *asked == name) {
+            self.asked.push((name, known));
+        }
     }
 
     fn make_up(&mut self) -> IpAddr {
@@ -68,14 +129,11 @@ impl Names {
     fn find(&mut self, name: &str) -> Option<&[IpAddr]> {
         let name = canonical(name);
         let is_other = |names: &Names| names.others.as_ref().is_some_and(|fits| fits(&name));
-        if !self.addresses.contains_key(&name) && is_other(self) {
+        if !self.addresses.contains_key(&name) && is_other(self) && !self.is_search(&name) {
             let address = self.make_up();
             self.addresses.insert(name.clone(), vec![address]);
         }
-        let known = self.addresses.contains_key(&name);
-        if !self.asked.iter().any(|(asked, _)| *asked == name) {
-            self.asked.push((name.clone(), known));
-        }
+        self.note(name.clone(), self.addresses.contains_key(&name));
         self.addresses.get(&name).map(Vec::as_slice)
     }
 
@@ -84,6 +142,9 @@ impl Names {
         let query = Packet::parse(query).ok()?;
         if query.has_flags(PacketFlag::RESPONSE) {
             return None;
+        }
+        if let Some(reply) = self.replayed(&query) {
+            return Some(reply);
         }
         let mut reply = Packet::new_reply(query.id());
         reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
@@ -110,6 +171,15 @@ impl Names {
         }
         reply.build_bytes_vec_compressed().ok()
     }
+}
+
+/// Domains that resolvers append to names (resolv.conf(5)).
+fn search_domains(resolv_conf: &str) -> Vec<String> {
+    let lists = resolv_conf.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        matches!(words.next(), Some("search" | "domain")).then_some(words)
+    });
+    lists.flatten().map(canonical).collect()
 }
 
 fn asks(wanted: QTYPE, kind: TYPE) -> bool {
@@ -183,5 +253,48 @@ mod tests {
         assert_eq!(names.name_of(ip), Some("api.example.org"));
         assert_eq!(names.asked().len(), 3);
         assert_eq!(names.answer(b"no query"), None);
+    }
+
+    #[test]
+    fn recorded_answers_come_in_their_order() {
+        let address = |id: u16, ip: Option<[u8; 4]>| {
+            let mut reply = Packet::new_reply(id);
+            let name = Name::new_unchecked("two.example").into_owned();
+            let class = QCLASS::CLASS(CLASS::IN);
+            reply.questions.push(Question::new(name.clone(), TYPE::A.into(), class, false));
+            match ip {
+                Some(ip) => {
+                    let data = RData::A(A::from(Ipv4Addr::from(ip)));
+                    reply.answers.push(ResourceRecord::new(name, CLASS::IN, 9, data));
+                }
+                None => *reply.rcode_mut() = RCODE::NameError,
+            }
+            reply.build_bytes_vec().unwrap()
+        };
+        let lookup = |name: &str, answers| Lookup { name: name.into(), kind: 1, answers };
+        let answers = vec![address(1, None), address(2, Some([192, 0, 2, 1]))];
+        let recorded = [lookup("two.example", answers), lookup("silent.example", vec![])];
+        let mut names = Names::default().with_recorded(recorded).with_others(Arc::new(|_| true));
+        names.search = vec!["lan".into()];
+        let mut answers = |name: &str| {
+            let bytes = names.answer(&query(name, TYPE::A)).unwrap();
+            let reply = Packet::parse(&bytes).unwrap();
+            let asked = reply.questions.first().unwrap().qname.to_string();
+            assert_eq!((reply.id(), asked.as_str()), (7, name));
+            (reply.rcode(), reply.answers.len())
+        };
+        assert_eq!(answers("two.example"), (RCODE::NameError, 0));
+        assert_eq!(answers("Two.example"), (RCODE::NoError, 1));
+        assert_eq!(answers("two.example"), (RCODE::NoError, 1));
+        assert_eq!(answers("silent.example"), (RCODE::ServerFailure, 0));
+        // What the resolver tries by itself is not there; what is new is.
+        assert_eq!(answers("two.example.lan"), (RCODE::NameError, 0));
+        assert_eq!(answers("new.example.lan"), (RCODE::NoError, 1));
+    }
+
+    #[test]
+    fn search_lists_are_read() {
+        let domains = search_domains("nameserver ::1\nsearch a.b C.d.\n# search x\ndomain e\n");
+        assert_eq!(domains, ["a.b", "c.d", "e"]);
     }
 }

@@ -1,11 +1,13 @@
 //! What a recording knows of the network: names with their addresses, and servers on loopback.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+
+use log_format::RESOLVERS;
 
 use super::accept::unmapped;
 use crate::error::Result;
-use crate::stream::connection::Peer;
+use crate::stream::connection::{DNS_PORT, Peer};
 use crate::stream::{Connection, End, Traffic};
 
 /// Names with their recorded addresses, for the name server. A name that was only seen in
@@ -52,16 +54,28 @@ pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
     failed.into_iter().collect()
 }
 
-/// Destinations whose connections carried something, but nothing that can be answered: no HTTP, or
-/// TLS that was not read.
-pub fn unreadable(traffic: &Traffic) -> Vec<SocketAddr> {
+/// Destinations whose connections carried something, and whether any of it can be answered: it is
+/// neither of another protocol than HTTP nor in TLS that was not read.
+pub fn spoken(traffic: &Traffic) -> HashMap<SocketAddr, bool> {
     let read = with_exchanges(traffic);
-    let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
+    let mut all = HashMap::new();
     for connection in asked(traffic.connections()).filter(|connection| has_moved(connection)) {
-        let list = if read.contains(&connection.id) { &mut with } else { &mut without };
-        list.extend(destination(connection));
+        if let Some(to) = destination(connection) {
+            *all.entry(to).or_default() |= read.contains(&connection.id);
+        }
     }
-    without.difference(&with).copied().collect()
+    all
+}
+
+/// Whether every lookup of a name is known: no name server was out of reach, and nobody else was
+/// asked than can be read.
+pub fn has_all_lookups(traffic: &Traffic) -> bool {
+    let unread = |connection: &Connection| match &connection.peer {
+        Peer::Inet(peer) => peer.port() == DNS_PORT,
+        Peer::Unix(path) => RESOLVERS.iter().any(|resolver| path.starts_with(resolver)),
+    };
+    let mut opened = asked(traffic.connections()).filter(|connection| connection.error.is_none());
+    !traffic.lacks_lookups() && !opened.any(unread)
 }
 
 /// When an answer had come whole.

@@ -38,6 +38,9 @@ pub struct Counts {
     /// Asked of real services that did not answer.
     #[serde(default)]
     pub unreached: u64,
+    /// Clients that could not be answered and should have been.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Recorded exchanges and turns.
     pub recorded: u64,
     /// Of those, never asked for.

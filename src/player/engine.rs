@@ -260,9 +260,10 @@ impl Player {
         self.len() == 0
     }
 
-    /// Whether the run is to end, because a request was refused.
+    /// Whether the run is to end, because a request was refused or not understood.
     pub fn is_over(&self) -> bool {
-        self.settings.kill && self.state().counts.refused > 0
+        let refused = |counts: &Counts| counts.refused + counts.unanswered > 0;
+        self.settings.kill && refused(&self.state().counts)
     }
 
     /// Whether everything was served at least once.
@@ -421,10 +422,12 @@ impl Player {
         }
     }
 
-    /// A client could not be answered.
-    pub fn unanswered(&self, what: &str) {
+    /// A client could not be answered, by one of these hosts; that may fail the run.
+    pub fn unanswered(&self, what: &str, hosts: &[&str], fails: bool) {
         let what = self.rules.without_secrets(what).into_owned();
+        let optional = hosts.iter().any(|host| has_host(&self.optional, host));
         let mut state = self.state();
+        state.counts.unanswered += u64::from(fails && !optional);
         if state.unanswered.len() < UNANSWERED_MAX && !state.unanswered.contains(&what) {
             tell!("rr-run: not answered: {what}");
             state.unanswered.push(what);

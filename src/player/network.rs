@@ -47,7 +47,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let traffic = session.traffic()?;
     let names = known::names(&traffic);
     setup.with_names(&names);
-    setup.with_unreadable(known::unreadable(&traffic));
+    setup.with_spoken(known::spoken(&traffic));
     let (over, asking) = (player.clone(), player.clone());
     let hybrid = player.settings().mode == Mode::Hybrid;
     if hybrid {
@@ -56,8 +56,17 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let hosts = live.passthrough;
     let passes = !hosts.is_empty();
     let is_live = move |host: &str| hosts.iter().any(|glob| glob.matches(host));
-    let other_names: Option<network::dns::Fits> =
-        if hybrid { Some(Arc::new(move |name: &str| asking.may_ask(name))) } else { None };
+    let mut lookups = traffic.lookups().to_vec();
+    // A request to a host that was not recorded is to come here, and to be refused or asked of
+    // the host. Where some recorded lookups are unknown, they may be such that failed.
+    let other_names: Option<network::dns::Fits> = if hybrid {
+        lookups.retain(|lookup| lookup.succeeded() || !player.may_ask(&lookup.name));
+        Some(Arc::new(move |name: &str| asking.may_ask(name)))
+    } else if known::has_all_lookups(&traffic) {
+        Some(Arc::new(|_: &str| true))
+    } else {
+        None
+    };
     let outcome = network::run(&network::Replay {
         session,
         command: live.command,
@@ -66,6 +75,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         live_clock: live.clock,
         live_entropy: live.entropy,
         names,
+        lookups,
         other_names,
         live: if passes { Some(Arc::new(is_live)) } else { None },
         served: known::served(&traffic),

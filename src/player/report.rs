@@ -58,24 +58,30 @@ impl Paid {
 }
 
 impl Report {
-    /// Whether the run has failed: in strict mode, requests that did not match or recorded ones
-    /// that were never asked for; in warn mode, requests that nothing could be served for.
+    /// Why the run has failed: in strict mode, requests that did not match or recorded ones that
+    /// were never asked for; in the others, requests that nothing could be served for; in all,
+    /// clients that could not be answered.
     pub fn failure(&self) -> Option<String> {
         let open = |m: &&Mismatch| !matches!(m.outcome, Outcome::Resolved(_)) && !m.optional;
         let open = self.mismatches.iter().filter(open).count();
-        let mismatches = units::plural(open, "mismatch", "mismatches");
-        let unused = if self.allow_unused { 0 } else { self.counts.unused };
-        let never = units::plural(unused as usize, "exchange", "exchanges");
-        match self.mode {
-            Mode::Strict if open == 0 && unused == 0 => None,
-            Mode::Strict if unused == 0 => Some(mismatches),
-            Mode::Strict => Some(format!("{mismatches}, {never} never asked for")),
-            Mode::Warn | Mode::Hybrid if self.counts.refused > 0 => {
-                Some(format!("{} requests with nothing left to serve", self.counts.refused))
-            }
-            Mode::Warn | Mode::Hybrid if self.counts.unreached > 0 => Some(self.unreached()),
-            Mode::Warn | Mode::Hybrid => None,
-        }
+        let counts = &self.counts;
+        let strict = self.mode == Mode::Strict;
+        let unused = if self.allow_unused { 0 } else { counts.unused };
+        let plural = |n: u64, one, many| units::plural(n as usize, one, many);
+        let left = plural(counts.refused, "request", "requests") + " with nothing left to serve";
+        let never = plural(unused, "exchange", "exchanges") + " never asked for";
+        let reasons = [
+            (strict && open > 0, units::plural(open, "mismatch", "mismatches")),
+            (strict && unused > 0, never),
+            (!strict && counts.refused > 0, left),
+            (counts.unreached > 0, self.unreached()),
+            (
+                counts.unanswered > 0,
+                plural(counts.unanswered, "client", "clients") + " not answered",
+            ),
+        ];
+        let reasons: Vec<_> = reasons.into_iter().filter(|r| r.0).map(|r| r.1).collect();
+        if reasons.is_empty() { None } else { Some(reasons.join(", ")) }
     }
 
     /// A summary for people.
@@ -164,6 +170,9 @@ impl Report {
                 hermetic.markdown()
             );
         }
+        for what in &self.unanswered {
+            let _ = writeln!(out, "\nnot answered: {}", html(what));
+        }
         for mismatch in &self.mismatches {
             let _ = writeln!(out, "\n<details><summary>{}</summary>\n", html(&mismatch.headline()));
             let _ =
@@ -186,7 +195,11 @@ impl Report {
             name: format!("mismatch {}", m.id),
             verdict: Verdict::Failed(m.headline(), m.render()),
         });
-        endpoints.chain(mismatches).collect()
+        let unanswered = (self.counts.unanswered > 0).then(|| Case {
+            name: "clients".into(),
+            verdict: Verdict::Failed("not answered".into(), self.unanswered.join("\n")),
+        });
+        endpoints.chain(mismatches).chain(unanswered).collect()
     }
 
     /// Without secrets: requests of the live program may hold what the recording's had replaced.
@@ -310,7 +323,7 @@ mod tests {
         assert!(report(Mode::Strict, 0).failure().is_none());
         assert!(report(Mode::Warn, 1).failure().is_none());
         let failed = report(Mode::Strict, 1);
-        assert_eq!(failed.failure().as_deref(), Some("0 mismatches, 1 exchange never asked for"));
+        assert_eq!(failed.failure().as_deref(), Some("1 exchange never asked for"));
         assert!(failed.markdown().contains("**failed**"));
         assert!(matches!(failed.cases()[0].verdict, Verdict::Failed(..)));
         assert!(failed.summary().contains("never asked for: 1"));

@@ -56,6 +56,8 @@ const TLS_HANDSHAKE: u8 = 22;
 const REQUEST_BYTES_MAX: usize = 512 << 20;
 /// Longest wait for a request's head, or for a connection's last answers at the end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for its first byte, where nothing recorded says what it speaks.
+const PATIENCE_NEW: Duration = Duration::from_secs(5);
 /// Most requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 10_000;
 
@@ -67,8 +69,8 @@ pub struct Setup {
     authority: Option<Authority>,
     /// Names that clients may have connected to an address by.
     names: HashMap<IpAddr, Vec<String>>,
-    /// Destinations that the recording has nothing to answer for.
-    unreadable: Vec<SocketAddr>,
+    /// Recorded destinations, and whether there is something to answer for them.
+    spoken: HashMap<SocketAddr, bool>,
     upstream: Option<Upstream>,
     spellings: Spellings,
 }
@@ -98,10 +100,10 @@ impl Setup {
         }
     }
 
-    /// Destinations whose recorded connections were no HTTP, as far as could be read: clients are
-    /// not left to wait there.
-    pub(crate) fn with_unreadable(&mut self, destinations: Vec<SocketAddr>) {
-        self.unreadable = destinations;
+    /// Recorded destinations, and whether HTTP was spoken there, as far as could be read: where it
+    /// was not, clients are not left to wait.
+    pub(crate) fn with_spoken(&mut self, destinations: HashMap<SocketAddr, bool>) {
+        self.spoken = destinations;
     }
 
     fn names(&self, address: IpAddr) -> Vec<String> {
@@ -154,16 +156,23 @@ struct Context {
     program: Option<String>,
     /// And where in the program.
     asker: Option<Asker>,
+    /// The host that it has connected to, if that is known.
+    name: Option<String>,
     /// The client's end of the connection, in a network replay.
     guest: Option<GuestEnd>,
 }
 
 impl Context {
-    /// Tells of a client that could not be answered; `whom` it wanted, if that is known.
-    fn unanswered(&self, whom: Option<&str>, why: &str) {
+    /// Tells of a client that could not be answered; `whom` it wanted, if that is known, and
+    /// whether that is a failure.
+    fn unanswered(&self, whom: Option<&str>, why: &str, fails: bool) {
         let program = self.program.as_deref().unwrap_or("a client");
-        let whom = whom.map(|whom| format!(" to {whom}")).unwrap_or_default();
-        self.player.unanswered(&format!("{program}{whom}: {why}"));
+        let name = self.name.as_deref().filter(|name| whom.is_none_or(|w| !w.starts_with(name)));
+        let host = name.map(|name| format!(" ({name})")).unwrap_or_default();
+        let to = whom.map(|whom| format!(" to {whom}{host}")).unwrap_or_default();
+        let hosts = [whom, self.name.as_deref()];
+        let hosts: Vec<&str> = hosts.into_iter().flatten().collect();
+        self.player.unanswered(&format!("{program}{to}: {why}"), &hosts, fails);
     }
 }
 
@@ -192,9 +201,10 @@ impl Answering {
 impl Answers for Answering {
     fn answer(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (player, setup) = (self.player.clone(), self.setup.clone());
-        let Accepted { stream, destination, guest, asker, .. } = accepted;
+        let Accepted { stream, destination, name, guest, asker, .. } = accepted;
         let program = asker.and_then(|asker| asker.program());
-        let context = Arc::new(Context { player, setup, program, asker, guest: Some(guest) });
+        let guest = Some(guest);
+        let context = Arc::new(Context { player, setup, program, asker, name, guest });
         Box::pin(async move {
             let _ = connection(stream, context, Some(destination)).await;
         })
@@ -217,7 +227,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let setup = Arc::new(setup);
-    let context = Arc::new(Context { player, setup, program: None, asker: None, guest: None });
+    let (program, asker, name, guest) = (None, None, None, None);
+    let context = Arc::new(Context { player, setup, program, asker, name, guest });
     let (running, ended) = watch::channel(());
     tokio::pin!(stop);
     loop {
@@ -256,20 +267,26 @@ async fn connection(
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let authority = destination.map(|d| d.to_string());
-    if destination.is_some_and(|d| context.setup.unreadable.contains(&d)) {
+    let spoken = destination.map(|d| context.setup.spoken.get(&d));
+    if spoken == Some(Some(&false)) {
         let why = "while recording it spoke no HTTP there, or TLS that could not be read";
-        context.unanswered(authority.as_deref(), why);
+        context.unanswered(authority.as_deref(), why, true);
         return Ok(());
     }
     // A client whose server speaks first waits: nothing recorded is served to it.
+    let is_new = spoken == Some(None);
+    let patience = if is_new { PATIENCE_NEW } else { PATIENCE };
     let mut first = [0];
-    match timeout(PATIENCE, socket.peek(&mut first)).await {
+    match timeout(patience, socket.peek(&mut first)).await {
         Ok(Ok(0)) => return Ok(()),
         Ok(peeked) => peeked.map(drop)?,
-        Err(_) => {
-            context.unanswered(authority.as_deref(), "it said nothing, as to servers that begin");
+        Err(_) if is_new => {
+            let why = "it said nothing, as to servers that begin";
+            context.unanswered(authority.as_deref(), why, true);
             return Ok(());
         }
+        // Connections may be made for later.
+        Err(_) => return Ok(()),
     }
     if first[0] == TLS_HANDSHAKE {
         return secured(socket, context, authority).await;
@@ -287,7 +304,8 @@ where
     let Some(authority) = &context.setup.authority else { return Ok(()) };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io);
     let start = timeout(PATIENCE, start).await?.inspect_err(|e| {
-        context.unanswered(destination.as_deref(), &format!("its TLS can't be read: {e}"));
+        let why = format!("its TLS can't be read: {e}");
+        context.unanswered(destination.as_deref(), &why, !went_away(e));
     })?;
     let hello = start.client_hello();
     let sni = hello.server_name().map(str::to_owned);
@@ -311,10 +329,16 @@ where
     let at = port.map(|port| format!("{}:{port}", sni.as_deref().unwrap_or(&name)));
     let stream = timeout(PATIENCE, start.into_stream(config)).await?.inspect_err(|e| {
         let why = format!("it ended the TLS handshake ({e}); does it trust other certificates?");
-        context.unanswered(at.as_deref().or(Some(&name)), &why);
+        context.unanswered(at.as_deref().or(Some(&name)), &why, !went_away(e));
     })?;
     http(stream, context, Origin { scheme: "https", authority: at }).await;
     Ok(())
+}
+
+/// Whether a client has ended its connection without a word of complaint.
+fn went_away(e: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(e.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Serves HTTP/1 or HTTP/2, whichever the client speaks.
@@ -335,7 +359,7 @@ where
         // Clients may cut connections.
         let parsed = served.err().and_then(|e| e.downcast::<hyper::Error>().ok());
         if let Some(e) = parsed.filter(|e| e.is_parse()) {
-            told.unanswered(at.as_deref(), &format!("it sent no HTTP request: {e}"));
+            told.unanswered(at.as_deref(), &format!("it sent no HTTP request: {e}"), true);
         }
     })
 }

@@ -5,7 +5,7 @@
 //! 16: tables_at u64, tables_len u64, tables_hash u64
 //! 40: details, one exchange after another, each in postcard's encoding
 //! tables_at: the tables, in postcard's encoding: what they were made from, frames, connections,
-//!            summaries with the place of each exchange's details
+//!            lookups, summaries with the place of each exchange's details
 //! ```
 //!
 //! It stands in `streams.idx` of a session and is made when it is first needed. It holds what
@@ -24,7 +24,7 @@ use log_format::arena::PLAIN_KEY;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::connection::Connection;
+use super::connection::{Connection, Lookup};
 use super::traffic::Summary;
 use crate::error::Result;
 use crate::log::frames::FrameAt;
@@ -38,7 +38,7 @@ pub(super) const INDEX: &str = "streams.idx";
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RRRUNIDX");
 /// Version of the index's own format; another one is made anew.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const HEADER_BYTES: usize = 40;
 /// Largest tables that are read, bytes.
 const TABLES_BYTES_MAX: u64 = 1 << 30;
@@ -65,6 +65,8 @@ pub(super) struct Tables {
     pub(super) frames: Vec<(u64, Vec<Place>)>,
     #[serde(with = "as_json")]
     pub(super) connections: Vec<Connection>,
+    pub(super) lookups: Vec<Lookup>,
+    pub(super) no_lookups: bool,
     pub(super) summaries: Vec<Summary>,
     /// Where each summary's details are: place and length, bytes.
     pub(super) places: Vec<(u64, u32)>,

@@ -12,7 +12,7 @@ use super::http::ws::WebSocket;
 use super::http::{self, Wire};
 use super::index::{self, Index};
 use super::source::Logs;
-use super::{Connection, Direction, End, Exchange, Protocol, Segment};
+use super::{Connection, Direction, End, Exchange, Lookup, Protocol, Segment};
 use crate::error::{Error, Result};
 use crate::session::Session;
 
@@ -150,6 +150,16 @@ impl Traffic {
     /// The connection with this [`Connection::id`].
     pub fn connection(&self, id: u32) -> Option<&Connection> {
         self.connections().get((id as usize).wrapping_sub(1))
+    }
+
+    /// Lookups of names by datagrams, in the order in which they were first made.
+    pub fn lookups(&self) -> &[Lookup] {
+        &self.index.tables.lookups
+    }
+
+    /// Whether a name server could not be asked: what for is not known.
+    pub(crate) fn lacks_lookups(&self) -> bool {
+        self.index.tables.no_lookups
     }
 
     /// All exchanges in short, by the time their requests began.

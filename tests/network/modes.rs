@@ -70,10 +70,11 @@ fn the_account_tells_what_was_touched() {
     let recording = recorded(&["one"]);
     // A server on loopback that was not recorded is live: here there is none.
     let script =
-        format!("{}; curl -sS http://127.0.0.1:9/; curl -s http://x.test/; true", ask("one"));
+        format!("{}; curl -sS http://127.0.0.1:9/; curl -sS http://x.test/; true", ask("one"));
     let json = recording.dir.path().join("account.json");
     let markdown = recording.dir.path().join("account.md");
-    let options = ["--json", json.to_str().unwrap(), "--markdown", markdown.to_str().unwrap()];
+    let paths = [json.to_str().unwrap(), markdown.to_str().unwrap()];
+    let options = ["--optional", "x.test", "--json", paths[0], "--markdown", paths[1]];
     let output = changed(&recording, &options, &script);
     assert_eq!(output.code, Some(0), "{output}");
     let account: serde_json::Value =
@@ -84,13 +85,11 @@ fn the_account_tells_what_was_touched() {
     };
     assert!(touched("connects", "served").contains(&recording.says_port()), "{account}");
     assert!(touched("connects", "live").contains("127.0.0.1:9"), "{account}");
-    assert!(touched("lookups", "blocked").contains("x.test"), "{account}");
+    assert!(touched("lookups", "served").contains("x.test"), "{account}");
     assert!(touched("programs", "served").contains("curl"), "{account}");
     assert!(account["saved"]["output_tokens"].as_u64().unwrap() > 0, "{account}");
     assert!(output.err().contains("not paid: "), "{output}");
-    assert!(
-        std::fs::read_to_string(&markdown).unwrap().contains("| lookup | `x.test` | blocked |")
-    );
+    assert!(std::fs::read_to_string(&markdown).unwrap().contains("| lookup | `x.test` | served |"));
 
     // And who asked for what was refused.
     let output = changed(&recording, &options, &ask("other"));

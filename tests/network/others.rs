@@ -15,7 +15,7 @@ fn with_address(script: &str, dir: &std::path::Path) -> Output {
     run(&mut command, b"", Duration::from_secs(60))
 }
 
-/// They do not wait for what can't come, and the account says why.
+/// They do not wait for what can't come; the account says why, and the run has failed.
 #[test]
 fn are_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -34,10 +34,24 @@ fn are_told_at_once() {
     );
     let start = Instant::now();
     let replayed = with_address(&format!("{RR_RUN} replay --network -o store mail"), dir.path());
-    assert_eq!((replayed.code, replayed.out()), (Some(0), "b''\n".into()), "{replayed}");
+    assert_eq!((replayed.code, replayed.out()), (Some(119), "b''\n".into()), "{replayed}");
     assert!(
         replayed.err().contains("192.0.2.7:2525: while recording it spoke no HTTP"),
         "{replayed}"
     );
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // Unless it does not matter.
+    let options = "--optional 192.0.2.7 -o store mail";
+    let replayed = with_address(&format!("{RR_RUN} replay --network {options}"), dir.path());
+    assert_eq!((replayed.code, replayed.out()), (Some(0), "b''\n".into()), "{replayed}");
+    // One that is new waits a little, as long as it could yet ask.
+    let other = banner.replace("192.0.2.7", "mail.example");
+    let options = "--mode warn -o store mail";
+    let replayed =
+        with_address(&format!("{RR_RUN} replay --network {options} -- {other}"), dir.path());
+    assert_eq!((replayed.code, replayed.out()), (Some(119), "b''\n".into()), "{replayed}");
+    assert!(
+        replayed.err().contains("(mail.example): it said nothing, as to servers that begin"),
+        "{replayed}"
+    );
 }

@@ -8,6 +8,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use log_format::RESOLVERS;
 use log_format::arena::{Address, Socket, socket_state};
 use log_format::table::Memory;
 
@@ -420,7 +421,6 @@ fn send(t: &mut Thread, fd: u64, to: Inet, sent: impl FnOnce(&[u8], usize) -> i6
 
 /// The system's resolvers that are asked through a Unix socket.
 pub fn is_resolver(addr: u64, len: u64) -> bool {
-    const NAMES: [&[u8]; 3] = [b"/var/run/nscd/", b"/run/nscd/", b"/run/systemd/resolve/"];
     let mut raw = [0u8; 110];
     let len = (len as u32 as usize).min(raw.len());
     let Some(to) = raw.get_mut(..len) else { return false };
@@ -428,7 +428,7 @@ pub fn is_resolver(addr: u64, len: u64) -> bool {
         return false;
     }
     let path = raw.get(2..).unwrap_or(&[]);
-    NAMES.iter().any(|name| path.starts_with(name))
+    RESOLVERS.iter().any(|resolver| path.starts_with(resolver.as_bytes()))
 }
 
 impl Inet {

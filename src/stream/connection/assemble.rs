@@ -10,7 +10,7 @@ use log_format::record::{Call, Dir, Record, extra};
 use super::fds::{ObjectId, Table, pair};
 use super::names::{DNS_PORT, Names};
 use super::transfer::{Moved, moved, unseen};
-use super::{Connection, Direction, Peer, Segment, Tls};
+use super::{Connection, Direction, Lookup, Peer, Segment, Tls};
 use crate::intercept::plain::{Ended, Opened};
 
 /// Descriptors on their way between processes that are remembered.
@@ -91,6 +91,8 @@ pub(super) struct Assembler {
     /// For each connection: how it stands.
     lives: Vec<Life>,
     names: Names,
+    /// Name servers that were to be asked could not be.
+    pub(super) no_lookups: bool,
     /// ClientHellos that were sent, by process and step: descriptor and connection. The host tells
     /// of a handshake when it is over, and the descriptor may be another's by then.
     hellos: BTreeMap<(u64, u64), (i32, usize)>,
@@ -99,6 +101,11 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
+    /// All connections, and the lookups of names.
+    pub(super) fn into_parts(self) -> (Vec<Connection>, Vec<Lookup>) {
+        (self.connections, self.names.into_lookups())
+    }
+
     /// Counts a copy of a table: a process was created.
     pub(super) fn copied(&mut self, table: &Table) {
         for object in table.objects() {
@@ -211,6 +218,11 @@ impl Assembler {
                     self.connections[index].peer = peer;
                 }
             }
+            libc::SYS_sendto | libc::SYS_sendmmsg | libc::SYS_write
+                if ret < 0 && ret != -libc::EAGAIN && self.asks_names(table, call) =>
+            {
+                self.no_lookups = true;
+            }
             _ if matches!(-ret, libc::ECONNRESET | libc::EPIPE | libc::ETIMEDOUT) => {
                 if let Some((index, _)) = self.connection_of(table, fd(0)) {
                     self.connections[index].error.get_or_insert(-ret);
@@ -276,8 +288,11 @@ impl Assembler {
         let failed = i32::try_from(-call.ret).unwrap_or(0);
         match &mut self.objects[id].what {
             What::Datagram { port } => {
-                if let (Peer::Inet(to), true) = (to, call.ret == 0) {
-                    *port = Some(to.port());
+                if let Peer::Inet(to) = to {
+                    match call.ret {
+                        0 => *port = Some(to.port()),
+                        _ => self.no_lookups |= to.port() == DNS_PORT,
+                    }
                 }
             }
             What::Stream { connection: Some(index), .. } => {
@@ -303,6 +318,14 @@ impl Assembler {
             }
             What::Pair { .. } | What::Hosts => {}
         }
+    }
+
+    /// Whether a call sends a datagram to a name server.
+    fn asks_names(&self, table: &Table, call: &Call<'_>) -> bool {
+        let object = table.get(call.args[0] as u32 as i32).map(|id| &self.objects[id].what);
+        let Some(What::Datagram { port }) = object else { return false };
+        let named = call.buf(4, Dir::In).and_then(|b| inet(b.bytes));
+        named.map(|to| to.port()).or(*port) == Some(DNS_PORT)
     }
 
     fn accept(&mut self, table: &mut Table, call: &Call<'_>, at: At<'_>, sink: &mut dyn Sink) {
@@ -413,12 +436,13 @@ impl Assembler {
                     sink.segment(connection.id, &segment);
                 }
             }
-            What::Datagram { port } if dir == Dir::Out => {
-                let from = moved.name.and_then(peer);
-                let from =
-                    from.and_then(|p| if let Peer::Inet(a) = p { Some(a.port()) } else { None });
-                if from.or(port) == Some(DNS_PORT) {
-                    self.names.answer(&moved.parts.concat());
+            What::Datagram { port }
+                if moved.name.and_then(inet).map(|from| from.port()).or(port) == Some(DNS_PORT) =>
+            {
+                let message = moved.parts.concat();
+                match dir {
+                    Dir::Out => self.names.answer(&message),
+                    _ => self.names.question(&message),
                 }
             }
             What::Hosts if dir == Dir::Out => self.names.hosts(&moved.parts.concat()),

@@ -6,9 +6,9 @@ use std::collections::{BinaryHeap, HashMap};
 use log_format::arena::PLAIN_KEY;
 use log_format::record::Kind;
 
-use super::Connection;
 use super::assemble::{Assembler, At, Sink};
 use super::fds::Table;
+use super::{Connection, Lookup};
 use crate::error::{Error, Result};
 use crate::intercept::plain;
 use crate::log::Events;
@@ -24,6 +24,10 @@ const AHEAD_MAX: usize = 4;
 pub(crate) struct Merged {
     /// All connections.
     pub(crate) connections: Vec<Connection>,
+    /// Lookups of names by datagrams.
+    pub(crate) lookups: Vec<Lookup>,
+    /// Name servers that were to be asked could not be.
+    pub(crate) no_lookups: bool,
     /// Where the frames of each process's log stand.
     pub(crate) frames: HashMap<u64, Vec<FramePlace>>,
     /// Bytes that were read beyond the log files, from memory, with their place in the log.
@@ -79,6 +83,8 @@ pub(crate) fn merge(session: &Session, sink: &mut dyn Sink) -> Result<Merged> {
         ahead: 0,
         merged: Merged {
             connections: Vec::new(),
+            lookups: Vec::new(),
+            no_lookups: false,
             frames: HashMap::new(),
             tails: HashMap::new(),
             damage: Vec::new(),
@@ -92,7 +98,8 @@ pub(crate) fn merge(session: &Session, sink: &mut dyn Sink) -> Result<Merged> {
         merge.run(sink)?;
     }
     let mut merged = merge.merged;
-    merged.connections = merge.assembler.connections;
+    merged.no_lookups = merge.assembler.no_lookups;
+    (merged.connections, merged.lookups) = merge.assembler.into_parts();
     Ok(merged)
 }
 

@@ -30,7 +30,8 @@ struct Builder {
 /// The system's. What damaged logs still say is in it.
 pub(crate) fn build(session: &Session) -> Result<Index> {
     let mut builder = Builder::default();
-    let Merged { mut connections, frames, tails, damage, last_ns } = merge(session, &mut builder)?;
+    let merged = merge(session, &mut builder)?;
+    let Merged { mut connections, lookups, no_lookups, frames, tails, damage, last_ns } = merged;
     let mut open: Vec<u32> = builder.decoders.keys().copied().collect();
     open.sort_unstable();
     for id in open {
@@ -61,7 +62,17 @@ pub(crate) fn build(session: &Session) -> Result<Index> {
         .map(|(key, frames)| (key, frames.into_iter().map(Into::into).collect()))
         .collect();
     let made_from = Vec::new();
-    let tables = Tables { made_from, frames, connections, summaries, places, damage, last_ns };
+    let tables = Tables {
+        made_from,
+        frames,
+        connections,
+        lookups,
+        no_lookups,
+        summaries,
+        places,
+        damage,
+        last_ns,
+    };
     Ok(Index { tables, details: Details::Memory(builder.details), tails })
 }
 

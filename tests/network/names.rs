@@ -1,0 +1,83 @@
+//! Names are answered as while recording, and a host that is new fails the run.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{Output, ROOT, RR_RUN, clean_environment, network_namespace, run};
+
+/// Runs a script in a network that has one address beside loopback and this resolver's file.
+fn in_network(resolv_conf: &str, script: &str, dir: &Path) -> Output {
+    std::fs::write(dir.join("resolv.conf"), resolv_conf).unwrap();
+    let network = "set -e; ip link set lo up; ip address add 192.0.2.7/32 dev lo; \
+        mount --bind resolv.conf /etc/resolv.conf; set +e;";
+    let mut command = Command::new("unshare");
+    command.args(network_namespace()).args(["-m", "bash", "-c", &format!("{network} {script}")]);
+    clean_environment(&mut command);
+    command.current_dir(dir).env("HOME", dir);
+    run(&mut command, b"", Duration::from_secs(60))
+}
+
+/// Starts the name server and the page's.
+const SERVED: &str =
+    "nameserver 192.0.2.7\nsearch lan.example office.example\noptions timeout:5 attempts:1\n";
+/// There is none, and the search list is another.
+const ELSEWHERE: &str = "nameserver 203.0.113.3\nsearch cluster.local\noptions ndots:5\n";
+
+fn recorded(dir: &Path) -> Output {
+    let guest = format!("{ROOT}/tests/programs/names.py");
+    let script = format!(
+        "coproc python3 {guest} serve 192.0.2.7; read -u ${{COPROC[0]}}; \
+         {RR_RUN} record -o store --name names -- python3 {guest}; \
+         code=$?; kill $COPROC_PID; exit $code"
+    );
+    in_network(SERVED, &script, dir)
+}
+
+fn replayed(dir: &Path, resolv_conf: &str, options: &str, hosts: &str) -> Output {
+    let guest = format!("{ROOT}/tests/programs/names.py");
+    let script =
+        format!("{RR_RUN} replay --network -o store {options} names -- python3 {guest} {hosts}");
+    in_network(resolv_conf, &script, dir)
+}
+
+#[test]
+fn are_answered_as_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path());
+    assert_eq!(recording.code, Some(0), "{recording}");
+    let out = recording.out();
+    for expected in [
+        "alone.example ['192.0.2.50']\n",
+        "missing.example [Errno -2]",
+        "broken.example [Errno -3]",
+        "hello",
+        "b'page'\n",
+    ] {
+        assert!(out.contains(expected), "{expected}: {recording}");
+    }
+    for resolv_conf in [SERVED, ELSEWHERE] {
+        let replay = replayed(dir.path(), resolv_conf, "", "");
+        assert_eq!((replay.code, replay.out()), (Some(0), out.clone()), "{replay}");
+    }
+}
+
+#[test]
+fn a_new_host_is_a_mismatch() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path());
+    assert_eq!(recording.code, Some(0), "{recording}");
+    let same = recording.out();
+    for mode in ["strict", "warn"] {
+        let replay = replayed(dir.path(), SERVED, &format!("--mode {mode}"), "new.example");
+        assert_eq!(replay.code, Some(119), "{replay}");
+        assert_eq!(replay.out(), format!("{same}new.example 400\n"));
+        assert!(replay.err().contains("GET new.example/"), "{replay}");
+    }
+    // One that is no more there than it was is none.
+    let replay = replayed(dir.path(), SERVED, "", "missing.example");
+    assert_eq!(replay.code, Some(0), "{replay}");
+    assert!(replay.out().contains("missing.example <urlopen error [Errno -2]"), "{replay}");
+    let replay = replayed(dir.path(), SERVED, "--optional new.example", "new.example");
+    assert_eq!(replay.code, Some(0), "{replay}");
+}
