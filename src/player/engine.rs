@@ -1,15 +1,15 @@
 //! The player itself, without its sockets: requests in, decisions out.
 
 mod asking;
+mod counting;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{Counts, EndpointCounts, Report};
+use super::account::Counts;
 use super::fault::{Action, Faults};
 use super::interface::Interface;
 use super::key::Canonical;
@@ -28,8 +28,6 @@ use crate::stream::{Exchange, Message, Request};
 
 /// Most mismatches whose stack is looked at, which takes a while.
 const STACKS_MAX: u32 = 20;
-/// Most clients that could not be answered and are named.
-const UNANSWERED_MAX: usize = 100;
 /// Most mismatches that are kept with all details.
 const DETAILED_MAX: usize = 1000;
 
@@ -422,25 +420,6 @@ impl Player {
         }
     }
 
-    /// A client could not be answered, by one of these hosts; that may fail the run.
-    pub fn unanswered(&self, what: &str, hosts: &[&str], fails: bool) {
-        let what = self.rules.without_secrets(what).into_owned();
-        let optional = hosts.iter().any(|host| has_host(&self.optional, host));
-        let mut state = self.state();
-        state.counts.unanswered += u64::from(fails && !optional);
-        if state.unanswered.len() < UNANSWERED_MAX && !state.unanswered.contains(&what) {
-            tell!("rr-run: not answered: {what}");
-            state.unanswered.push(what);
-        }
-    }
-
-    /// A real service that was to be asked does not answer.
-    pub fn unreached(&self) {
-        let mut state = self.state();
-        state.counts.upstream = state.counts.upstream.saturating_sub(1);
-        state.counts.unreached += 1;
-    }
-
     /// What was asked in a recorded exchange, or one of its turns.
     fn asked(&self, id: u32, turn: u32) -> Result<Option<Canonical>> {
         let exchange = self.recordings.exchange(id)?;
@@ -451,46 +430,6 @@ impl Player {
         let turns = turns::turns(&exchange.messages);
         let message = turns.get(turn as usize).and_then(|turn| turn.asked);
         Ok(message.map(|message| self.message(&head, message)))
-    }
-
-    /// The account so far.
-    pub fn report(&self) -> Report {
-        let state = self.state();
-        let library = &state.library;
-        let mut endpoints: BTreeMap<u32, EndpointCounts> = BTreeMap::new();
-        let mut unused = Vec::new();
-        let mut saved = Paid::default();
-        for entry in library.entries() {
-            let counts = endpoints.entry(entry.endpoint).or_insert_with(|| {
-                let at = library.endpoint(entry);
-                let endpoint = format!("{} {}{}", at.method, at.host, at.path);
-                EndpointCounts { endpoint, ..EndpointCounts::default() }
-            });
-            counts.recorded += 1;
-            counts.served += u64::from(entry.served);
-            if entry.served > 0 && entry.turn == 0 {
-                saved.add(self.recordings.paid(entry.exchange), entry.served.into());
-            }
-            if entry.served == 0 && !has_host(&self.optional, &library.endpoint(entry).host) {
-                counts.unused += 1;
-                unused.push((entry.exchange, entry.turn));
-            }
-        }
-        let mut counts = state.counts.clone();
-        counts.recorded = library.entries().len() as u64;
-        counts.unused = unused.len() as u64;
-        Report {
-            session: self.session.clone(),
-            mode: self.settings.mode,
-            counts,
-            endpoints: endpoints.into_values().collect(),
-            unused,
-            mismatches: state.mismatches.clone(),
-            unanswered: state.unanswered.clone(),
-            allow_unused: self.settings.allow_unused,
-            saved,
-            hermetic: None,
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

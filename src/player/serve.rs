@@ -6,16 +6,14 @@
 mod answer;
 mod body;
 mod head;
+mod setup;
 mod units;
 mod upstream;
 mod websocket;
 
-use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,20 +32,14 @@ use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 
-use super::layer::Layer;
 use super::{Client, Decision, Player};
 use crate::error::{Error, Result};
-use crate::intercept::certs::Authority;
-use crate::intercept::trust::{self, Trust};
 use crate::network::asker::Asker;
 use crate::network::{Accepted, Answers, GuestEnd};
-use crate::redact;
 use crate::report::out::tell;
-use crate::session::manifest::ByteText;
 use crate::stream::{self, Header};
 use answer::AnswerBody;
-use head::Spellings;
-use upstream::Upstream;
+pub use setup::Setup;
 pub(super) use upstream::{send, tls};
 
 /// First byte of a TLS handshake.
@@ -60,92 +52,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_NEW: Duration = Duration::from_secs(5);
 /// Most requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 10_000;
-
-/// What serving needs besides a player.
-#[derive(Default)]
-pub struct Setup {
-    /// Whether pages of other origins may read the answers.
-    cors: bool,
-    authority: Option<Authority>,
-    /// Names that clients may have connected to an address by.
-    names: HashMap<IpAddr, Vec<String>>,
-    /// Recorded destinations, and whether there is something to answer for them.
-    spoken: HashMap<SocketAddr, bool>,
-    upstream: Option<Upstream>,
-    spellings: Spellings,
-}
-
-impl Setup {
-    /// Without TLS; `cors` says whether pages of other origins may read the answers.
-    pub fn new(cors: bool) -> Setup {
-        Setup { cors, ..Setup::default() }
-    }
-
-    /// Asks the real services in hybrid mode; what comes is kept in a new layer of the session in
-    /// `dir`.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn with_upstream(&mut self, dir: &Path, redact: &redact::Options) -> Result<()> {
-        self.upstream = Some(Upstream::new(Layer::new(dir, redact)?)?);
-        Ok(())
-    }
-
-    /// Names with their addresses, as recorded: TLS certificates are good for them.
-    pub(crate) fn with_names(&mut self, names: &[(String, Vec<IpAddr>)]) {
-        for (name, addresses) in names {
-            for address in addresses {
-                self.names.entry(*address).or_default().push(name.clone());
-            }
-        }
-    }
-
-    /// Recorded destinations, and whether HTTP was spoken there, as far as could be read: where it
-    /// was not, clients are not left to wait.
-    pub(crate) fn with_spoken(&mut self, destinations: HashMap<SocketAddr, bool>) {
-        self.spoken = destinations;
-    }
-
-    fn names(&self, address: IpAddr) -> Vec<String> {
-        let mut names = self.names.get(&address).cloned().unwrap_or_default();
-        if address.is_loopback() {
-            names.push("localhost".into());
-        }
-        names
-    }
-
-    /// Serves TLS too, on the same port, with certificates of a new authority; its PEM, which
-    /// clients must trust.
-    ///
-    /// # Errors
-    /// The system's, without randomness.
-    pub fn with_tls(&mut self) -> Result<String> {
-        let authority = Authority::new()?;
-        let pem = authority.pem();
-        self.authority = Some(authority);
-        Ok(pem)
-    }
-
-    /// Serves TLS too, and writes bundles to `dir` that make a program with this environment
-    /// trust it.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn with_trust(&mut self, dir: &Path, env: &mut Vec<ByteText>) -> Result<Trust> {
-        let authority = Authority::new()?;
-        let cwd = std::env::current_dir().map_err(Error::io("find the working directory"))?;
-        let trust = trust::give(&authority, dir, &cwd, env)?;
-        self.authority = Some(authority);
-        Ok(trust)
-    }
-}
-
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tls = self.authority.is_some();
-        f.debug_struct("Setup").field("cors", &self.cors).field("tls", &tls).finish()
-    }
-}
 
 /// What is needed to answer a connection.
 #[derive(Debug)]
