@@ -13,6 +13,8 @@ use crate::log::reader::FramePlace;
 
 /// Frames kept in memory.
 const FRAMES_KEPT: usize = 8;
+/// Readers of frames that are kept, each where it has stopped.
+const READERS_KEPT: usize = 4;
 
 /// The logs of a session, whose frames' places are known.
 pub(super) struct Logs {
@@ -22,6 +24,8 @@ pub(super) struct Logs {
     tails: HashMap<u64, (u64, Bytes)>,
     /// The frames read last, oldest first: process, place in its log, bytes.
     kept: Mutex<Vec<(u64, u64, Bytes)>>,
+    /// Those that nobody reads with at present.
+    readers: Mutex<Vec<Frames>>,
 }
 
 impl Logs {
@@ -31,7 +35,32 @@ impl Logs {
         tails: HashMap<u64, (u64, Vec<u8>)>,
     ) -> Logs {
         let tails = tails.into_iter().map(|(key, (at, bytes))| (key, (at, bytes.into()))).collect();
-        Logs { session, frames, tails, kept: Mutex::default() }
+        Logs { session, frames, tails, kept: Mutex::default(), readers: Mutex::default() }
+    }
+
+    /// Reads one frame.
+    fn frame(&self, process: u64, place: &FramePlace) -> Result<Bytes> {
+        let fits = |reader: &Frames| reader.key() == process && reader.position() == place.at;
+        let known = {
+            let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            readers.iter().position(fits).map(|i| readers.swap_remove(i))
+        };
+        let mut reader = match known {
+            Some(reader) => reader,
+            None => {
+                let mut reader = Frames::open(&self.session, process, true)?;
+                reader.jump(place.at);
+                reader
+            }
+        };
+        let mut raw = Vec::with_capacity(place.len as usize);
+        reader.read(&mut raw)?;
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() >= READERS_KEPT {
+            readers.remove(0);
+        }
+        readers.push(reader);
+        Ok(raw.into())
     }
 
     /// The bytes of the log from `offset` to the end of the frame that it stands in.
@@ -60,11 +89,7 @@ impl Logs {
                 return Ok(found);
             }
         }
-        let mut frames = Frames::open(&self.session, process, true)?;
-        frames.jump(place.at);
-        let mut raw = Vec::with_capacity(place.len as usize);
-        frames.read(&mut raw)?;
-        let raw = Bytes::from(raw);
+        let raw = self.frame(process, place)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= FRAMES_KEPT {
             kept.remove(0);

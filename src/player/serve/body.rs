@@ -1,15 +1,18 @@
 //! Bodies that leave piece by piece, read from the session as they go.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use hyper::HeaderMap;
+use tokio::task::JoinHandle;
 
 use super::answer::AnswerBody;
 use super::units::{Counter, Units};
+use crate::error::Result;
 use crate::network::GuestEnd;
 use crate::player::Timing;
 use crate::stream::Body;
@@ -71,7 +74,7 @@ async fn run(plan: Plan, mut sender: Sender<Bytes, io::Error>) {
     if max == 0 {
         return cut(sender).await;
     }
-    let mut window = Window { body, start: 0, bytes: Bytes::new() };
+    let mut window = Window::new(body);
     let mut sent: u64 = 0;
     for index in 0..window.body.chunks.len() {
         let chunk = window.body.chunks[index];
@@ -132,27 +135,40 @@ async fn cut(mut sender: Sender<Bytes, io::Error>) {
     sender.abort(io::Error::new(io::ErrorKind::ConnectionAborted, "cut as in the recording"));
 }
 
-/// A part of the body in memory.
+/// A part of the body in memory, and the one after it on its way.
 struct Window {
-    body: Body,
+    body: Arc<Body>,
     start: u64,
     bytes: Bytes,
+    next: Option<JoinHandle<Result<Bytes>>>,
 }
 
 impl Window {
-    /// Bytes from `from` to `to`, or fewer if that is far.
+    fn new(body: Body) -> Window {
+        Window { body: Arc::new(body), start: 0, bytes: Bytes::new(), next: None }
+    }
+
+    /// Reads from there on: twice as much as the last time.
+    fn read(&self, from: u64) -> JoinHandle<Result<Bytes>> {
+        let body = self.body.clone();
+        let len = (self.bytes.len() as u64 * 2).clamp(WINDOW_BYTES.0, WINDOW_BYTES.1);
+        tokio::task::spawn_blocking(move || body.read(from..from + len))
+    }
+
+    /// Bytes from `from` to `to`, or fewer if that is far; each call goes on where the one before
+    /// has ended.
     async fn next(&mut self, from: u64, to: u64) -> io::Result<Bytes> {
         let end = self.start + self.bytes.len() as u64;
         if from >= end && from < to {
-            let body = self.body.clone();
-            let len = (to - from).clamp(WINDOW_BYTES.0, WINDOW_BYTES.1);
-            let read = move || body.read(from..from + len);
-            let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
+            let read = self.next.take().unwrap_or_else(|| self.read(from));
+            let read = read.await.map_err(io::Error::other)?;
             self.bytes = read.map_err(|e| io::Error::other(e.to_string()))?;
             self.start = from;
             if self.bytes.is_empty() {
                 return Err(io::Error::other("the body is shorter than its pieces"));
             }
+            let end = from + self.bytes.len() as u64;
+            self.next = (end < self.body.len()).then(|| self.read(end));
         }
         let end = self.start + self.bytes.len() as u64;
         let range = (from - self.start) as usize..(to.min(end) - self.start) as usize;
