@@ -16,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -259,13 +260,27 @@ where
         http1.half_close(true);
         let mut http2 = builder.http2();
         http2.auto_date_header(false).max_concurrent_streams(STREAMS_MAX);
-        let (told, at) = (context.clone(), origin.authority.clone());
-        let service = service_fn(move |request| answered(request, context.clone(), origin.clone()));
+        let (told, came) = (context.clone(), origin.clone());
+        let asked = Arc::new(AtomicBool::new(false));
+        let asks = asked.clone();
+        let service = service_fn(move |request| {
+            asks.store(true, Ordering::Relaxed);
+            answered(request, context.clone(), origin.clone())
+        });
         let served = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
-        // Clients may cut connections.
-        let parsed = served.err().and_then(|e| e.downcast::<hyper::Error>().ok());
-        if let Some(e) = parsed.filter(|e| e.is_parse()) {
-            told.unanswered(at.as_deref(), &format!("it sent no HTTP request: {e}"), true);
+        let failed = served.err().and_then(|e| e.downcast::<hyper::Error>().ok());
+        let at = came.authority.as_deref();
+        match failed {
+            Some(e) if e.is_parse() => {
+                told.unanswered(at, &format!("it sent no HTTP request: {e}"), true);
+            }
+            Some(e) if e.is_timeout() => {}
+            // Clients may cut connections, but those that pin a key do so before they have asked.
+            _ if came.scheme == "https" && !asked.load(Ordering::Relaxed) => {
+                let why = "it went away after the TLS handshake; does it want another certificate?";
+                told.unanswered(at, why, false);
+            }
+            _ => {}
         }
     })
 }

@@ -25,7 +25,7 @@ pub(super) fn program(recording: &Recording, script: &str) -> Vec<String> {
 
 impl Recording {
     /// The port that stands at the end of its output.
-    fn says_port(&self) -> String {
+    pub(super) fn says_port(&self) -> String {
         let out = String::from_utf8_lossy(&self.output.stdout).into_owned();
         out.lines().last().unwrap_or_default().to_owned()
     }

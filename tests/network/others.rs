@@ -1,9 +1,10 @@
-//! Clients of services that speak no HTTP.
+//! Clients that can't be answered: of services that speak no HTTP, and such that want another key.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Output, ROOT, RR_RUN, clean_environment, network_namespace, run};
+use super::replay;
+use crate::harness::{Case, Output, ROOT, RR_RUN, clean_environment, network_namespace, run};
 
 /// Runs a script in a network that has one address beside loopback.
 fn with_address(script: &str, dir: &std::path::Path) -> Output {
@@ -54,4 +55,19 @@ fn are_told_at_once() {
         replayed.err().contains("(mail.example): it said nothing, as to servers that begin"),
         "{replayed}"
     );
+}
+
+/// A key that a client pins is not the player's, and the account says so.
+#[test]
+fn that_pin_a_key_are_told_of() {
+    let pin = "--pinnedpubkey sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let script = "curl -sS $2 https://localhost:$1/ > /dev/null; echo $?; echo $1";
+    let case = Case::bash(script).args(["bash", "{https}"]).env("SSL_CERT_FILE", "{ca}");
+    let recording = case.server().record().expect("a recording");
+    let (port, printed) = (recording.says_port(), recording.output.out());
+    let output = replay(&recording, &["--", "bash", "-c", script, "bash", &port, pin]);
+    let expected = (Some(119), printed.replacen('0', "90", 1));
+    assert_eq!((output.code, output.out()), expected, "{output}");
+    let why = "it went away after the TLS handshake; does it want another certificate?";
+    assert!(output.err().contains(why), "{output}");
 }
