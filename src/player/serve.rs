@@ -208,7 +208,11 @@ async fn secured<I>(io: I, context: Arc<Context>, destination: Option<String>) -
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(authority) = &context.setup.authority else { return Ok(()) };
+    let Some(authority) = &context.setup.authority else {
+        let why = "it speaks TLS, which is served if `--ca FILE` is given";
+        context.unanswered(destination.as_deref(), why, true);
+        return Ok(());
+    };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io);
     let start = timeout(PATIENCE, start).await?.inspect_err(|e| {
         let why = format!("its TLS can't be read: {e}");

@@ -17,7 +17,7 @@ use crate::network::GuestEnd;
 use crate::player::Timing;
 use crate::stream::Body;
 
-/// Least and most that is read from the session at a time, bytes: what one answer holds in memory.
+/// Least and most that is read from the session at a time, bytes: an answer holds two such parts.
 const WINDOW_BYTES: (u64, u64) = (32 << 10, 256 << 10);
 /// Timers are late by this much on average, so that pieces leave when they should: the runtime
 /// rounds a deadline up to whole milliseconds, and so does what is left of it when it waits.
