@@ -320,3 +320,19 @@ fn clients_that_misbehave_are_told_or_cut_and_hold_up_nobody() {
         "{err}"
     );
 }
+
+#[test]
+fn a_client_that_speaks_tls_to_a_player_without_is_told_of() {
+    let recording = recorded(&["one"]);
+    let player = Player::start(&recording.session, &["--allow-unused"]);
+    let mut command = Command::new("curl");
+    command.arg("-sS").arg(player.url.replace("http:", "https:"));
+    let output = run(&mut command, b"", Duration::from_secs(30));
+    assert_eq!(output.code, Some(35), "{output}");
+    let (code, err) = player.stop();
+    assert_eq!(code, Some(119), "{err}");
+    assert!(
+        err.contains("not answered: a client: it speaks TLS, which is served if `--ca"),
+        "{err}"
+    );
+}
