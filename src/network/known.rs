@@ -135,7 +135,7 @@ fn destination(connection: &Connection) -> Option<SocketAddr> {
 }
 
 /// The host of `host:port`, `[v6]:port` or `host`.
-fn host_of(authority: &str) -> &str {
+pub fn host_of(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
     }

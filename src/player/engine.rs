@@ -3,7 +3,9 @@
 mod asking;
 mod counting;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +24,7 @@ use super::timing::Timing;
 use super::turns;
 use crate::error::Result;
 use crate::network::asker::Asker;
+use crate::network::known::host_of;
 use crate::redact;
 use crate::report::out::tell;
 use crate::stream::{Exchange, Message, Request};
@@ -241,6 +244,13 @@ impl Player {
     pub fn may_ask(&self, host: &str) -> bool {
         self.settings.mode == Mode::Hybrid
             && (self.fallback.is_empty() || has_host(&self.fallback, host))
+    }
+
+    /// Names of the hosts that it has exchanges of.
+    pub fn host_names(&self) -> BTreeSet<String> {
+        let state = self.state();
+        let names = state.library.hosts().map(host_of).filter(|host| !host.is_empty());
+        names.filter(|host| host.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
     }
 
     /// How it behaves.

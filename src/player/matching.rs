@@ -300,6 +300,11 @@ impl Library {
         self.hosts.contains_key(host)
     }
 
+    /// Hosts that exchanges went to, with their ports if these are not the usual ones.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.keys().map(String::as_str)
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> &Rules {
         &self.rules

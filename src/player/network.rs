@@ -45,7 +45,12 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let mut trust = setup.with_trust(dir.path(), &mut environment)?;
     trust.name_as_recorded(&session.manifest().program.env, &mut environment);
     let traffic = session.traffic()?;
-    let names = known::names(&traffic);
+    let mut names = known::names(&traffic);
+    // Layers have hosts that the recording has not.
+    let served = player.host_names();
+    let is_new = |host: &&String| !names.iter().any(|(name, _)| name == *host);
+    let new: Vec<_> = served.iter().filter(is_new).cloned().collect();
+    names.extend(new.into_iter().map(|host| (host, Vec::new())));
     setup.with_names(&names);
     setup.with_spoken(known::spoken(&traffic));
     let (over, asking) = (player.clone(), player.clone());
@@ -57,10 +62,11 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let passes = !hosts.is_empty();
     let is_live = move |host: &str| hosts.iter().any(|glob| glob.matches(host));
     let mut lookups = traffic.lookups().to_vec();
+    let is_there = |name: &str| player.may_ask(name) || served.contains(name);
+    lookups.retain(|lookup| lookup.succeeded() || !is_there(&lookup.name));
     // A request to a host that was not recorded is to come here, and to be refused or asked of
     // the host. Where some recorded lookups are unknown, they may be such that failed.
     let other_names: Option<network::dns::Fits> = if hybrid {
-        lookups.retain(|lookup| lookup.succeeded() || !player.may_ask(&lookup.name));
         Some(Arc::new(move |name: &str| asking.may_ask(name)))
     } else if known::has_all_lookups(&traffic) {
         Some(Arc::new(|_: &str| true))

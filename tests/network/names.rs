@@ -81,3 +81,22 @@ fn a_new_host_is_a_mismatch() {
     let replay = replayed(dir.path(), SERVED, "--optional new.example", "new.example");
     assert_eq!(replay.code, Some(0), "{replay}");
 }
+
+/// A host that a hybrid run has asked is there in the next one.
+#[test]
+fn hosts_of_layers_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = recorded(dir.path());
+    assert_eq!(recording.code, Some(0), "{recording}");
+    let expected = recording.out() + "late.example:8080 b'page'\n";
+    let guest = format!("{ROOT}/tests/programs/names.py");
+    let hybrid = format!(
+        "coproc python3 {guest} serve 192.0.2.7; read -u ${{COPROC[0]}}; \
+         {RR_RUN} replay --network -o store --mode hybrid --fallback late.example names -- python3 {guest} \
+         late.example:8080; code=$?; kill $COPROC_PID; exit $code"
+    );
+    let first = in_network(SERVED, &hybrid, dir.path());
+    assert_eq!((first.code, first.out()), (Some(0), expected.clone()), "{first}");
+    let next = replayed(dir.path(), ELSEWHERE, "", "late.example:8080");
+    assert_eq!((next.code, next.out()), (Some(0), expected), "{next}");
+}

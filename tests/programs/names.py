@@ -19,6 +19,7 @@ def reply(query, address):
     name = ".".join(name).lower()
     addresses = {
         "page.example": [address],
+        "late.example": [address],
         "alone.example": ["192.0.2.50"],
         "two.example": ["192.0.2.8", "192.0.2.9"],
         "text.example": [],
