@@ -92,8 +92,8 @@ fn hosts_of_layers_are_known() {
     let guest = format!("{ROOT}/tests/programs/names.py");
     let hybrid = format!(
         "coproc python3 {guest} serve 192.0.2.7; read -u ${{COPROC[0]}}; \
-         {RR_RUN} replay --network -o store --mode hybrid --fallback late.example names -- python3 {guest} \
-         late.example:8080; code=$?; kill $COPROC_PID; exit $code"
+         {RR_RUN} replay --network -o store --mode hybrid --fallback late.example names \
+         -- python3 {guest} late.example:8080; code=$?; kill $COPROC_PID; exit $code"
     );
     let first = in_network(SERVED, &hybrid, dir.path());
     assert_eq!((first.code, first.out()), (Some(0), expected.clone()), "{first}");
