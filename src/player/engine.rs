@@ -5,7 +5,6 @@ mod counting;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -246,11 +245,10 @@ impl Player {
             && (self.fallback.is_empty() || has_host(&self.fallback, host))
     }
 
-    /// Names of the hosts that it has exchanges of.
-    pub fn host_names(&self) -> BTreeSet<String> {
+    /// Hosts that it has exchanges of, without ports.
+    pub fn hosts(&self) -> BTreeSet<String> {
         let state = self.state();
-        let names = state.library.hosts().map(host_of).filter(|host| !host.is_empty());
-        names.filter(|host| host.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
+        state.library.hosts().map(|host| host_of(host).to_owned()).collect()
     }
 
     /// How it behaves.

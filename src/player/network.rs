@@ -1,6 +1,8 @@
 //! Network replay: a program runs live, and a player answers its connections.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::hermetic::Hermetic;
@@ -12,6 +14,7 @@ use crate::network::{self, Outcome, known};
 use crate::policy::Policy;
 use crate::session::Session;
 use crate::session::manifest::ByteText;
+use crate::stream::Traffic;
 
 /// What runs, beside the player that answers it.
 #[derive(Clone, Debug, Default)]
@@ -46,11 +49,12 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     trust.name_as_recorded(&session.manifest().program.env, &mut environment);
     let traffic = session.traffic()?;
     let mut names = known::names(&traffic);
-    // Layers have hosts that the recording has not.
-    let served = player.host_names();
-    let is_new = |host: &&String| !names.iter().any(|(name, _)| name == *host);
-    let new: Vec<_> = served.iter().filter(is_new).cloned().collect();
-    names.extend(new.into_iter().map(|host| (host, Vec::new())));
+    let layered = layered(&player, &traffic);
+    for host in &layered {
+        if host.parse::<IpAddr>().is_err() && !names.iter().any(|(name, _)| name == host) {
+            names.push((host.clone(), Vec::new()));
+        }
+    }
     setup.with_names(&names);
     setup.with_spoken(known::spoken(&traffic));
     let (over, asking) = (player.clone(), player.clone());
@@ -62,7 +66,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     let passes = !hosts.is_empty();
     let is_live = move |host: &str| hosts.iter().any(|glob| glob.matches(host));
     let mut lookups = traffic.lookups().to_vec();
-    let is_there = |name: &str| player.may_ask(name) || served.contains(name);
+    let is_there = |name: &str| player.may_ask(name) || layered.contains(name);
     lookups.retain(|lookup| lookup.succeeded() || !is_there(&lookup.name));
     // A request to a host that was not recorded is to come here, and to be refused or asked of
     // the host. Where some recorded lookups are unknown, they may be such that failed.
@@ -73,6 +77,13 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     } else {
         None
     };
+    // A real service may be there by now.
+    let mut failed = if hybrid { Vec::new() } else { known::failed(&traffic) };
+    failed.retain(|to| {
+        let is_it =
+            |(name, ips): &(String, Vec<IpAddr>)| ips.contains(&to.ip()) && layered.contains(name);
+        !layered.contains(&to.ip().to_string()) && !names.iter().any(is_it)
+    });
     let outcome = network::run(&network::Replay {
         session,
         command: live.command,
@@ -85,8 +96,7 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         other_names,
         live: if passes { Some(Arc::new(is_live)) } else { None },
         served: known::served(&traffic),
-        // A real service may be there by now.
-        failed: if hybrid { Vec::new() } else { known::failed(&traffic) },
+        failed,
         answered: known::answered(&traffic)?,
         others: true,
         policy: live.policy,
@@ -95,4 +105,13 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     })?;
     let hermetic = Hermetic::new(&outcome, &traffic);
     Ok((outcome, hermetic))
+}
+
+/// Hosts that only layers have exchanges of.
+fn layered(player: &Player, traffic: &Traffic) -> BTreeSet<String> {
+    let mut hosts = player.hosts();
+    for summary in traffic.summaries() {
+        hosts.remove(known::host_of(&summary.authority));
+    }
+    hosts
 }

@@ -24,11 +24,11 @@ const SERVED: &str =
 /// There is none, and the search list is another.
 const ELSEWHERE: &str = "nameserver 203.0.113.3\nsearch cluster.local\noptions ndots:5\n";
 
-fn recorded(dir: &Path) -> Output {
+fn recorded(dir: &Path, hosts: &str) -> Output {
     let guest = format!("{ROOT}/tests/programs/names.py");
     let script = format!(
         "coproc python3 {guest} serve 192.0.2.7; read -u ${{COPROC[0]}}; \
-         {RR_RUN} record -o store --name names -- python3 {guest}; \
+         {RR_RUN} record -o store --name names -- python3 {guest} {hosts}; \
          code=$?; kill $COPROC_PID; exit $code"
     );
     in_network(SERVED, &script, dir)
@@ -44,7 +44,7 @@ fn replayed(dir: &Path, resolv_conf: &str, options: &str, hosts: &str) -> Output
 #[test]
 fn are_answered_as_recorded() {
     let dir = tempfile::tempdir().unwrap();
-    let recording = recorded(dir.path());
+    let recording = recorded(dir.path(), "");
     assert_eq!(recording.code, Some(0), "{recording}");
     let out = recording.out();
     for expected in [
@@ -65,7 +65,7 @@ fn are_answered_as_recorded() {
 #[test]
 fn a_new_host_is_a_mismatch() {
     let dir = tempfile::tempdir().unwrap();
-    let recording = recorded(dir.path());
+    let recording = recorded(dir.path(), "");
     assert_eq!(recording.code, Some(0), "{recording}");
     let same = recording.out();
     for mode in ["strict", "warn"] {
@@ -82,21 +82,29 @@ fn a_new_host_is_a_mismatch() {
     assert_eq!(replay.code, Some(0), "{replay}");
 }
 
-/// A host that a hybrid run has asked is there in the next one.
+/// A host that a hybrid run has asked is there in the next one, whether it was new or could not be
+/// reached while recording.
 #[test]
-fn hosts_of_layers_are_known() {
+fn hosts_of_layers_are_there() {
     let dir = tempfile::tempdir().unwrap();
-    let recording = recorded(dir.path());
+    let (late, alone) = ("late.example:8080", "alone.example:8080");
+    let recording = recorded(dir.path(), alone);
     assert_eq!(recording.code, Some(0), "{recording}");
-    let expected = recording.out() + "late.example:8080 b'page'\n";
+    let unreachable = format!("{alone} <urlopen error [Errno 101] Network is unreachable>\n");
+    let same = recording.out().strip_suffix(&unreachable).expect("no way there").to_owned();
+    let again = replayed(dir.path(), ELSEWHERE, "", alone);
+    assert!(again.code == Some(0) && !again.out().contains(&format!("{alone} b'page'")), "{again}");
     let guest = format!("{ROOT}/tests/programs/names.py");
+    let allowed = "--fallback late.example --fallback alone.example";
     let hybrid = format!(
-        "coproc python3 {guest} serve 192.0.2.7; read -u ${{COPROC[0]}}; \
-         {RR_RUN} replay --network -o store --mode hybrid --fallback late.example names \
-         -- python3 {guest} late.example:8080; code=$?; kill $COPROC_PID; exit $code"
+        "ip address add 192.0.2.50/32 dev lo; \
+         coproc python3 {guest} serve 192.0.2.7; read -u ${{COPROC[0]}}; \
+         {RR_RUN} replay --network -o store --mode hybrid {allowed} names \
+         -- python3 {guest} {late} {alone}; code=$?; kill $COPROC_PID; exit $code"
     );
+    let expected = format!("{same}{late} b'page'\n{alone} b'page'\n");
     let first = in_network(SERVED, &hybrid, dir.path());
     assert_eq!((first.code, first.out()), (Some(0), expected.clone()), "{first}");
-    let next = replayed(dir.path(), ELSEWHERE, "", "late.example:8080");
+    let next = replayed(dir.path(), ELSEWHERE, "", &format!("{late} {alone}"));
     assert_eq!((next.code, next.out()), (Some(0), expected), "{next}");
 }

@@ -52,7 +52,7 @@ def serve(address):
 
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.bind((address, 53))
-    page = http.server.HTTPServer((address, 8080), Page)
+    page = http.server.HTTPServer(("0.0.0.0", 8080), Page)
     threading.Thread(target=page.serve_forever, daemon=True).start()
     print("ready", flush=True)
     while True:
