@@ -10,6 +10,7 @@ mod others;
 mod packets;
 mod shim;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +29,16 @@ fn command(recording: &Recording) -> Command {
     // Where recordings move their working directory to.
     command.current_dir(recording.dir.path().join("gone"));
     command
+}
+
+/// Runs a script in a network that has one address beside loopback, and mounts of its own.
+fn with_address(script: &str, dir: &Path) -> Output {
+    let network = "ip link set lo up; ip address add 192.0.2.7/32 dev lo;";
+    let mut command = Command::new("unshare");
+    command.args(network_namespace()).args(["-m", "bash", "-c", &format!("{network} {script}")]);
+    clean_environment(&mut command);
+    command.current_dir(dir).env("HOME", dir);
+    run(&mut command, b"", Duration::from_secs(60))
 }
 
 fn replay(recording: &Recording, args: &[&str]) -> Output {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::stream::Lookup;
+use crate::stream::connection::canonical;
 
 /// Tells resolvers what to ask.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -28,14 +29,20 @@ pub type Fits = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 #[derive(Default)]
 pub struct Names {
     addresses: BTreeMap<String, Vec<IpAddr>>,
-    /// Recorded lookups, by name and type, and how often each was answered so far.
-    recorded: HashMap<(String, u16), (Lookup, usize)>,
+    /// Recorded answers, by name and type.
+    recorded: HashMap<(String, u16), Answers>,
     made_up: u32,
     others: Option<Fits>,
     /// Domains that resolvers here append to names.
     search: Vec<String>,
     /// Lookups so far: name and whether it was known.
     asked: Vec<(String, bool)>,
+}
+
+/// Recorded answers to one question, and how many of them were given so far.
+struct Answers {
+    all: Vec<Vec<u8>>,
+    given: usize,
 }
 
 impl Names {
@@ -54,8 +61,8 @@ impl Names {
     /// Answers these lookups as recorded.
     #[must_use]
     pub fn with_recorded(mut self, lookups: impl IntoIterator<Item = Lookup>) -> Names {
-        let keyed = lookups.into_iter().map(|l| ((l.name.clone(), l.kind), (l, 0)));
-        self.recorded.extend(keyed);
+        let answers = |all| Answers { all, given: 0 };
+        self.recorded.extend(lookups.into_iter().map(|l| ((l.name, l.kind), answers(l.answers))));
         self
     }
 
@@ -82,9 +89,9 @@ impl Names {
     fn replayed(&mut self, query: &Packet<'_>) -> Option<Vec<u8>> {
         let [question] = query.questions.as_slice() else { return None };
         let key = Lookup::key(question);
-        let (lookup, times) = self.recorded.get_mut(&key)?;
-        let answer = lookup.answers.get(*times).or(lookup.answers.last());
-        *times += 1;
+        let Answers { all, given } = self.recorded.get_mut(&key)?;
+        let answer = all.get(*given).or(all.last());
+        *given += 1;
         let mut reply = match answer {
             Some(answer) => Packet::parse(answer).ok()?,
             None if self.addresses.contains_key(&key.0) => return None,
@@ -184,10 +191,6 @@ fn search_domains(resolv_conf: &str) -> Vec<String> {
 
 fn asks(wanted: QTYPE, kind: TYPE) -> bool {
     wanted == QTYPE::ANY || wanted == QTYPE::TYPE(kind)
-}
-
-fn canonical(name: &str) -> String {
-    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// Answers queries over UDP until the socket fails.

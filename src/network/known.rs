@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use log_format::RESOLVERS;
+use log_format::{DNS_PORT, RESOLVERS};
 
 use super::accept::unmapped;
 use crate::error::Result;
-use crate::stream::connection::{DNS_PORT, Peer};
+use crate::stream::connection::Peer;
 use crate::stream::{Connection, End, Traffic};
 
 /// Names with their recorded addresses, for the name server. A name that was only seen in
@@ -40,12 +40,14 @@ pub fn served(traffic: &Traffic) -> Vec<SocketAddr> {
     on_loopback.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Destinations elsewhere that no connection reached.
-pub fn failed(traffic: &Traffic) -> Vec<SocketAddr> {
+/// Destinations elsewhere that no connection reached, but those of hosts that are there `by_now`.
+pub fn failed(traffic: &Traffic, by_now: &BTreeSet<String>) -> Vec<SocketAddr> {
     let (mut failed, mut reached) = (BTreeSet::new(), BTreeSet::new());
     for connection in asked(traffic.connections()) {
         if let Some(peer) = destination(connection) {
-            let reaches = connection.error.is_none() || has_moved(connection);
+            let is_there = by_now.contains(&peer.ip().to_string())
+                || connection.host.as_ref().is_some_and(|host| by_now.contains(host));
+            let reaches = connection.error.is_none() || has_moved(connection) || is_there;
             let list = if reaches { &mut reached } else { &mut failed };
             list.insert(peer);
         }

@@ -77,13 +77,6 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
     } else {
         None
     };
-    // A real service may be there by now.
-    let mut failed = if hybrid { Vec::new() } else { known::failed(&traffic) };
-    failed.retain(|to| {
-        let is_it =
-            |(name, ips): &(String, Vec<IpAddr>)| ips.contains(&to.ip()) && layered.contains(name);
-        !layered.contains(&to.ip().to_string()) && !names.iter().any(is_it)
-    });
     let outcome = network::run(&network::Replay {
         session,
         command: live.command,
@@ -96,7 +89,8 @@ pub fn replay(session: &Session, player: Arc<Player>, live: Live) -> Result<(Out
         other_names,
         live: if passes { Some(Arc::new(is_live)) } else { None },
         served: known::served(&traffic),
-        failed,
+        // A real service may be there by now.
+        failed: if hybrid { Vec::new() } else { known::failed(&traffic, &layered) },
         answered: known::answered(&traffic)?,
         others: true,
         policy: live.policy,

@@ -134,8 +134,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let setup = Arc::new(setup);
-    let (program, asker, name, guest) = (None, None, None, None);
-    let context = Arc::new(Context { player, setup, program, asker, name, guest });
+    let nobody = Context { player, setup, program: None, asker: None, name: None, guest: None };
+    let context = Arc::new(nobody);
     let (running, ended) = watch::channel(());
     tokio::pin!(stop);
     loop {

@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use assemble::{Sink, inet};
 pub(crate) use cleartext::Cleartext;
 pub(crate) use merge::{Merged, merge};
-pub(crate) use names::DNS_PORT;
-pub use names::Lookup;
+pub use names::{Lookup, canonical};
 
 /// Which way bytes went, seen from the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

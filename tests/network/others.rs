@@ -1,20 +1,7 @@
 //! Clients that can't be answered: of services that speak no HTTP, and such that want another key.
 
-use std::process::Command;
-use std::time::Duration;
-
-use super::replay;
-use crate::harness::{Case, Output, ROOT, RR_RUN, clean_environment, network_namespace, run};
-
-/// Runs a script in a network that has one address beside loopback.
-fn with_address(script: &str, dir: &std::path::Path) -> Output {
-    let network = "ip link set lo up; ip address add 192.0.2.7/32 dev lo;";
-    let mut command = Command::new("unshare");
-    command.args(network_namespace()).args(["bash", "-c", &format!("{network} {script}")]);
-    clean_environment(&mut command);
-    command.current_dir(dir).env("HOME", dir);
-    run(&mut command, b"", Duration::from_secs(60))
-}
+use super::{replay, with_address};
+use crate::harness::{Case, ROOT, RR_RUN};
 
 /// They do not wait for what can't come, which they would complain of after 20 seconds; the account
 /// says why, and the run has failed.

@@ -1,5 +1,4 @@
 # Looks names up, asks for a page, and for those in its arguments; `serve ADDRESS` serves both.
-# and the page's.
 import http.server, itertools, socket, struct, sys, threading, urllib.error, urllib.request
 
 A, TXT, AAAA = 1, 16, 28

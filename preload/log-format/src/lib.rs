@@ -42,5 +42,7 @@ pub mod tellings;
 /// Version of the arena, the records and the session's chunk files together.
 pub const VERSION: u32 = 1;
 
+/// Port of name servers.
+pub const DNS_PORT: u16 = 53;
 /// Where the Unix sockets of the system's resolvers are: nscd's and systemd's.
 pub const RESOLVERS: [&str; 3] = ["/var/run/nscd/", "/run/nscd/", "/run/systemd/resolve/"];

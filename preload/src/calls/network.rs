@@ -8,9 +8,9 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use log_format::RESOLVERS;
 use log_format::arena::{Address, Socket, socket_state};
 use log_format::table::Memory;
+use log_format::{DNS_PORT, RESOLVERS};
 
 use crate::arena;
 use crate::fds::What;
@@ -20,8 +20,6 @@ use crate::sys::{Guest, sys, write_guest};
 use crate::thread::Thread;
 
 const REFUSED: i64 = -(libc::ECONNREFUSED as i64);
-/// Port of name servers.
-pub const DNS: u16 = 53;
 /// Nothing listens here (tcpmux): who sends there is told so at once.
 const CLOSED: u16 = 1;
 /// Bytes of `struct msghdr`, and of `struct mmsghdr`, which begins with one.
@@ -159,7 +157,7 @@ fn stream_verdict(to: Inet) -> Verdict {
         let served = is_in(&net.served, &net.served_count);
         return if served { port(&net.player) } else { Verdict::Live };
     }
-    if to.port == DNS {
+    if to.port == DNS_PORT {
         return port(&net.dns);
     }
     if is_in(&net.failed, &net.failed_count) {
@@ -170,7 +168,7 @@ fn stream_verdict(to: Inet) -> Verdict {
 
 fn datagram_verdict(to: Inet) -> Verdict {
     let net = &arena::header().net;
-    if to.port == DNS {
+    if to.port == DNS_PORT {
         // Resolvers on loopback (a stub of the system's) would ask the outside.
         let six = usize::from(to.unmapped().version == 6);
         let port = net.dns.get(six).map_or(0, |p| p.load(Ordering::Relaxed));

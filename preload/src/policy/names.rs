@@ -1,11 +1,12 @@
 //! Names of the rules: their addresses are those that name servers give the guest.
 #![allow(unsafe_code, reason = "raw syscalls with own buffers")]
 
+use log_format::DNS_PORT;
 use log_format::policy::{is_named, rule, verdict};
 use log_format::table::Memory;
 
 use super::{any_rule, header, net};
-use crate::calls::network::{DNS, Inet};
+use crate::calls::network::Inet;
 use crate::intercept::option;
 use crate::sys::{Guest, sys};
 
@@ -78,7 +79,7 @@ fn from_name_server(fd: u64) -> bool {
         return option(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_DGRAM);
     }
     let peer = Inet::read(raw.as_ptr() as u64, len.into());
-    peer.is_some_and(|peer| peer.port == DNS || peer.is_player_s())
+    peer.is_some_and(|peer| peer.port == DNS_PORT || peer.is_player_s())
 }
 
 /// Reads an answer's addresses, for whatever rules name its question.

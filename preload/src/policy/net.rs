@@ -2,11 +2,12 @@
 
 use core::sync::atomic::Ordering;
 
+use log_format::DNS_PORT;
 use log_format::policy::{restricts, rule, verdict};
 use log_format::table::{Memory, Row};
 
 use super::{REFUSED, Text, any_rule, header, paths, restricted};
-use crate::calls::network::{DNS, Inet, MESSAGES_MAX, MMSGHDR_BYTES, is_resolver};
+use crate::calls::network::{Inet, MESSAGES_MAX, MMSGHDR_BYTES, is_resolver};
 use crate::intercept::option;
 use crate::sys::Guest;
 
@@ -63,7 +64,7 @@ fn address(what: &[u8], at: u64, len: u64, probe: bool, why: &mut Text) -> Optio
         verdict::ALLOWED => return None,
         verdict::NONE if restricted() & restricts::NET == 0 => return None,
         // Names that are allowed have to be looked up.
-        verdict::NONE if to.port == DNS && any_rule(rule::NAME, |_| true) => return None,
+        verdict::NONE if to.port == DNS_PORT && any_rule(rule::NAME, |_| true) => return None,
         _ => {}
     }
     why.set(&[what]);

@@ -9,12 +9,12 @@ use log_format::handover::is_client_hello;
 use log_format::record::{Call, Dir, Record, extra};
 
 use super::fds::{ObjectId, Table};
-use super::names::{DNS_PORT, Names};
+use super::names::Names;
 use super::transfer::{Moved, moved, unseen};
 use super::{Connection, Direction, Lookup, Peer, Segment, Tls};
 use crate::intercept::plain::{Ended, Opened};
 pub(crate) use sockets::inet;
-use sockets::peer;
+use sockets::{is_name_server, peer};
 
 /// Descriptors on their way between processes that are remembered.
 const FLIGHT_MAX: usize = 1024;
@@ -280,9 +280,7 @@ impl Assembler {
                     sink.segment(connection.id, &segment);
                 }
             }
-            What::Datagram { port }
-                if moved.name.and_then(inet).map(|from| from.port()).or(port) == Some(DNS_PORT) =>
-            {
+            What::Datagram { port } if is_name_server(moved.name, port) => {
                 let message = moved.parts.concat();
                 match dir {
                     Dir::Out => self.names.answer(&message),

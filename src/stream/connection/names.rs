@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 use simple_dns::rdata::RData;
 use simple_dns::{Packet, PacketFlag, Question, RCODE};
 
-/// Port of name servers.
-pub(crate) const DNS_PORT: u16 = 53;
 /// Most names kept, and most lookups.
 const NAMES_MAX: usize = 65536;
 /// Most answers to one question that are kept.
@@ -17,12 +15,17 @@ const ANSWERS_MAX: usize = 64;
 /// A question that was put to name servers, and their answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookup {
-    /// The name in lower case, without a dot at its end.
+    /// The name, [`canonical`].
     pub name: String,
     /// Type of the records that were wanted (RFC 1035, QTYPE): 1 for IPv4 addresses, 28 for IPv6.
     pub kind: u16,
     /// The answers, each a message (RFC 1035, section 4), in the order in which they came.
     pub answers: Vec<Vec<u8>>,
+}
+
+/// A name as lookups have it: in lower case, without a dot at its end.
+pub fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 impl Lookup {
@@ -34,8 +37,7 @@ impl Lookup {
 
     /// The name of a question as it stands here, and its type.
     pub fn key(question: &Question<'_>) -> (String, u16) {
-        let name = question.qname.to_string();
-        (name.trim_end_matches('.').to_ascii_lowercase(), question.qtype.into())
+        (canonical(&question.qname.to_string()), question.qtype.into())
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use log_format::DNS_PORT;
 use log_format::record::{Call, Dir};
 
 use super::{Assembler, At, Life, Object, Sink, What};
 use crate::stream::connection::fds::{ObjectId, Table, pair};
-use crate::stream::connection::names::DNS_PORT;
 use crate::stream::connection::{Connection, Direction, Peer, Tls};
 
 impl Assembler {
@@ -106,8 +106,7 @@ impl Assembler {
     pub(super) fn asks_names(&self, table: &Table, call: &Call<'_>) -> bool {
         let object = table.get(call.args[0] as u32 as i32).map(|id| &self.objects[id].what);
         let Some(What::Datagram { port }) = object else { return false };
-        let named = call.buf(4, Dir::In).and_then(|b| inet(b.bytes));
-        named.map(|to| to.port()).or(*port) == Some(DNS_PORT)
+        is_name_server(call.buf(4, Dir::In).map(|b| b.bytes), *port)
     }
 
     pub(super) fn accept(
@@ -198,6 +197,12 @@ impl Assembler {
             self.close(index, Direction::Received, at.time_ns, sink);
         }
     }
+}
+
+/// Whether a datagram's other end is a name server: at the address that its call names, else at the
+/// port that its socket is connected to.
+pub(super) fn is_name_server(name: Option<&[u8]>, connected: Option<u16>) -> bool {
+    name.and_then(inet).map(|named| named.port()).or(connected) == Some(DNS_PORT)
 }
 
 /// The internet address in a `struct sockaddr`.
